@@ -1,0 +1,112 @@
+/**
+ * The seam: the one service that a saga's body asks.
+ *
+ * A step, a timer or a scope is a request; the current interpreter runs it, answers it from the journal, or refuses it.
+ * The durable executor and `Saga.transact` are two implementations. This module knows neither.
+ *
+ * @since 0.1.0
+ */
+import type * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
+import type * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
+import type * as Option from "effect/Option"
+import type * as Schedule from "effect/Schedule"
+import type { Codec } from "./internal/codec.ts"
+import type * as Journal from "./Journal.ts"
+
+// ---------------------------------------------------------------------------------------------------------------------
+// models
+// ---------------------------------------------------------------------------------------------------------------------
+
+/**
+ * What `check` answers about an attempt of which nobody knows whether it happened.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Check<A> =
+  | { readonly _tag: "Happened"; readonly value: A }
+  | { readonly _tag: "Never" }
+  | { readonly _tag: "StillGoing" }
+
+/**
+ * How a step is undone.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Compensation {
+  readonly run: (value: unknown, cause: Cause.Cause<unknown>) => Effect.Effect<unknown, unknown, unknown>
+  readonly retry: Schedule.Schedule<unknown, unknown, unknown, unknown> | undefined
+  readonly timeout: Duration.Duration | undefined
+  readonly onFailure: "continue" | "halt"
+}
+
+/**
+ * A step as its interpreter sees it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface StepRequest {
+  readonly _tag: "Step"
+  readonly name: string
+  readonly kind: Journal.Kind
+  readonly success: Codec
+  readonly error: Codec
+  readonly execute: Effect.Effect<unknown, unknown, unknown>
+  readonly retry: Schedule.Schedule<unknown, unknown, unknown, unknown> | undefined
+  readonly timeout: Duration.Duration | undefined
+  readonly check:
+    | ((key: string) => Effect.Effect<Option.Option<unknown> | Check<unknown>, unknown, unknown>)
+    | undefined
+  readonly unknown: "park" | "refused" | undefined
+  readonly compensation: Compensation | undefined
+  /** What runs after the point of no return when the saga ends well. */
+  readonly commit: StepRequest | undefined
+}
+
+/**
+ * Everything a body can ask.
+ *
+ * `Timer` is a durable sleep, `PointOfNoReturn` closes `attempt`, `RollbackScope` undoes what a `Saga.scoped` did.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Request =
+  | StepRequest
+  | { readonly _tag: "Timer"; readonly name: string; readonly millis: number }
+  | { readonly _tag: "PointOfNoReturn" }
+  | { readonly _tag: "RollbackScope"; readonly scope: string; readonly cause: Cause.Cause<unknown> }
+
+// ---------------------------------------------------------------------------------------------------------------------
+// services
+// ---------------------------------------------------------------------------------------------------------------------
+
+/**
+ * The current interpreter of a body.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class Execution extends Context.Service<Execution, {
+  /** The id of the execution. */
+  readonly id: string
+  /** Asks on behalf of a fiber of the body; the answer never comes synchronously. */
+  readonly ask: (request: Request, fiber: Fiber.Fiber<unknown, unknown>) => Effect.Effect<unknown, unknown>
+  /** A new name for a roll-back scope, inside the scope `outer`. */
+  readonly openScope: (outer: string, fiber: Fiber.Fiber<unknown, unknown>) => string
+}>()("effect-saga/Execution") {}
+
+/**
+ * The roll-back scope that the asking code is in: the path of nested `Saga.scoped`, empty for the saga itself.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export const CurrentScope = Context.Reference<string>("effect-saga/Execution/CurrentScope", {
+  defaultValue: () => ""
+})

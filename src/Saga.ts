@@ -1,0 +1,446 @@
+/**
+ * Sagas: a definition that everybody may know, and a handler that a worker runs.
+ *
+ * A definition names the saga and the schemas of its payload, result and errors; with it a process starts executions
+ * and waits for them. A handler is its body: steps in the order in which they shall happen, all of them undone in
+ * reverse when the body fails. This module describes both; it owns no fiber, no store and no clock.
+ *
+ * @since 0.1.0
+ */
+import * as Cause from "effect/Cause"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
+import * as Execution from "./Execution.ts"
+import * as ExecutionId from "./ExecutionId.ts"
+import { codec } from "./internal/codec.ts"
+import { type Definition, SagaEngine } from "./internal/engine.ts"
+import { transact as transactInternal } from "./internal/transact.ts"
+import type {
+  AnError,
+  Backward,
+  Deciding,
+  ErrorOf,
+  Fails,
+  First,
+  Known,
+  Literal,
+  NoSteps,
+  Onward,
+  ResidueOf,
+  Storable,
+  Stray,
+  Undoable,
+  Uses,
+  UsesOf
+} from "./internal/types.ts"
+import type { SagaError } from "./SagaError.ts"
+import * as Step from "./Step.ts"
+
+const TypeId = "~effect-saga/Saga"
+
+// ---------------------------------------------------------------------------------------------------------------------
+// models
+// ---------------------------------------------------------------------------------------------------------------------
+
+/**
+ * Where an execution stands.
+ *
+ * **Details**
+ *
+ * `Running`: forward; `pivotPassed` says whether it can still be cancelled. `Suspended`: it waits and is in no
+ * process's memory. `Compensating`: it rolls back. `Completed`, `RolledBack`: the ends. `Parked`: it waits for a
+ * person. `RolledBack.error` is the saga's own error, or `SagaError` with `Cancelled`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Status<A, E, CE> =
+  | { readonly _tag: "Running"; readonly pivotPassed: boolean }
+  | { readonly _tag: "Suspended"; readonly wakeAt: number | undefined }
+  | { readonly _tag: "Compensating" }
+  | { readonly _tag: "Completed"; readonly value: A }
+  | { readonly _tag: "RolledBack"; readonly error: E | SagaError<never> }
+  | { readonly _tag: "Parked"; readonly error: SagaError<CE> }
+
+/**
+ * A saga's definition.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Saga<
+  Tag extends string,
+  P extends Schema.Top,
+  S extends Schema.Top,
+  E extends Schema.Top,
+  CE extends Schema.Top
+> {
+  readonly [TypeId]: typeof TypeId
+  readonly tag: Tag
+  readonly payloadSchema: P
+  readonly successSchema: S
+  readonly errorSchema: E
+  readonly compensationErrorSchema: CE
+
+  /**
+   * The id of the execution that this payload starts.
+   */
+  executionId(payload: P["Type"]): ExecutionId.ExecutionId
+
+  /**
+   * Starts an execution, or joins the one with the same key, and waits for its end.
+   *
+   * **Details**
+   *
+   * Fails with the saga's own error once everything is undone. Interrupting the waiting fiber stops the waiting, not
+   * the execution: `cancel` rolls it back.
+   */
+  execute(
+    payload: P["Type"]
+  ): Effect.Effect<S["Type"], E["Type"] | SagaError<CE["Type"]>, SagaEngine | Client<P, S, E, CE>>
+
+  /**
+   * Starts an execution, or joins the one with the same key; returns once the start is durable.
+   */
+  start(
+    payload: P["Type"]
+  ): Effect.Effect<ExecutionId.ExecutionId, SagaError<never>, SagaEngine | P["EncodingServices"]>
+
+  /**
+   * Where an execution stands.
+   */
+  poll(
+    id: ExecutionId.ExecutionId
+  ): Effect.Effect<Status<S["Type"], E["Type"], CE["Type"]>, SagaError<never>, SagaEngine | Client<P, S, E, CE>>
+
+  /**
+   * Waits for the end of an execution that was started by anybody, in any process.
+   */
+  result(
+    id: ExecutionId.ExecutionId
+  ): Effect.Effect<S["Type"], E["Type"] | SagaError<CE["Type"]>, SagaEngine | Client<P, S, E, CE>>
+
+  /**
+   * Asks an execution to roll back at its next boundary; returns once the request is durable.
+   *
+   * **Gotchas**
+   *
+   * The last append decides: an execution that ends or passes its point of no return first is not cancelled. Refused
+   * with `TooLate` past that point, and with `NotAccepting` after the end.
+   */
+  cancel(
+    id: ExecutionId.ExecutionId,
+    options?: { readonly reason?: string | undefined }
+  ): Effect.Effect<void, SagaError<never>, SagaEngine>
+
+  /**
+   * Lets a parked execution go on from its journal, once its cause is mended. A step that died runs again with its key;
+   * compensations that failed for good are tried again.
+   */
+  resume(id: ExecutionId.ExecutionId): Effect.Effect<void, SagaError<never>, SagaEngine>
+
+  /**
+   * The layer that lets this process run the saga, for a saga without a point of no return.
+   */
+  toLayer<R, X extends AnError<E["Type"]>>(
+    handler: (payload: P["Type"]) => Backward<R, X, E["Type"], CE["Type"]> & Effect.Effect<S["Type"], X, R>
+  ): Layer.Layer<never, never, SagaEngine | UsesOf<R> | Worker<P, S, E, CE>>
+
+  /**
+   * The body before the point of no return: it may fail, and then everything in it is undone. Continued with
+   * `.settle(...)`, or with `.pivot(...).settle(...)`.
+   */
+  attempt<A, R, X extends AnError<E["Type"]>>(
+    attempt: (payload: P["Type"]) => Backward<R, X, E["Type"], CE["Type"]> & Effect.Effect<A, X, R>
+  ): Attempted<P, S, E, CE, A, R> & Decidable<P, S, E, CE, A, R>
+}
+
+/**
+ * A body up to the point of no return.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Attempted<
+  P extends Schema.Top,
+  S extends Schema.Top,
+  E extends Schema.Top,
+  CE extends Schema.Top,
+  A,
+  R
+> {
+  /**
+   * The body after the point of no return: it cannot fail with a declared error, and nothing in it is undone.
+   *
+   * **Details**
+   *
+   * Its acting steps are `Step.retryable`. A defect in it parks the execution, `Effect.orDie` included.
+   */
+  settle<R2, E2>(
+    settle: (value: A, payload: P["Type"]) => Onward<R2, E2> & Effect.Effect<S["Type"], E2, R2>
+  ): Layer.Layer<never, never, SagaEngine | UsesOf<R> | UsesOf<R2> | Worker<P, S, E, CE>>
+}
+
+/**
+ * A body that may still be decided by a pivot.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Decidable<
+  P extends Schema.Top,
+  S extends Schema.Top,
+  E extends Schema.Top,
+  CE extends Schema.Top,
+  A,
+  R
+> {
+  /**
+   * The step that decides: if it fails, the attempt is undone; once it happened, the saga goes on to its end.
+   */
+  pivot<B, R2, X>(
+    pivot: (
+      value: A,
+      payload: P["Type"]
+    ) => First<First<Known<R2>, Deciding<R2>>, Fails<X, E["Type"]>> & Step.Step<string, B, X, R2>
+  ): Attempted<P, S, E, CE, readonly [A, B], R | R2>
+}
+
+/**
+ * Any saga.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Any extends Saga<string, Schema.Top, Schema.Top, Schema.Top, Schema.Top> {}
+
+type Client<P extends Schema.Top, S extends Schema.Top, E extends Schema.Top, CE extends Schema.Top> =
+  | P["EncodingServices"]
+  | S["DecodingServices"]
+  | E["DecodingServices"]
+  | CE["DecodingServices"]
+
+type Worker<P extends Schema.Top, S extends Schema.Top, E extends Schema.Top, CE extends Schema.Top> =
+  | P["DecodingServices"]
+  | S["EncodingServices"]
+  | E["EncodingServices"]
+  | E["DecodingServices"]
+  | CE["EncodingServices"]
+
+// ---------------------------------------------------------------------------------------------------------------------
+// constructors
+// ---------------------------------------------------------------------------------------------------------------------
+
+/**
+ * Defines a saga.
+ *
+ * **Details**
+ *
+ * `idempotencyKey` makes two starts with one key one execution: it must be a pure function of the payload, of at most
+ * 512 UTF-16 code units. `error` lists every error that the body may fail with; `compensationError` every error that a
+ * compensation may fail with for good.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = <
+  const Tag extends string,
+  P extends Schema.Top,
+  S extends Schema.Top = Schema.Void,
+  E extends Schema.Top = Schema.Never,
+  CE extends Schema.Top = Schema.Never
+>(
+  tag: Literal<Tag>,
+  options: {
+    readonly payload: P & Storable<P>
+    /**
+     * @default Schema.Void
+     */
+    readonly success?: (S & Storable<S>) | undefined
+    /**
+     * @default Schema.Never
+     */
+    readonly error?: (E & Storable<E>) | undefined
+    /**
+     * @default Schema.Never
+     */
+    readonly compensationError?: (CE & Storable<CE>) | undefined
+    readonly idempotencyKey: (payload: P["Type"]) => string
+  }
+): Saga<Tag, P, S, E, CE> => makeProto(tag, options)
+
+// ---------------------------------------------------------------------------------------------------------------------
+// combinators
+// ---------------------------------------------------------------------------------------------------------------------
+
+/**
+ * A roll-back scope of its own inside a body: if `effect` fails, what its steps did is undone at once, and then the
+ * error goes on, so that the body can catch it and try another way.
+ *
+ * **Details**
+ *
+ * If it succeeds, its compensations stay held like all others. A compensation in it that fails for good parks the
+ * execution before the error reaches the body. Without it, catching a failure undoes nothing: earlier steps are undone
+ * when the whole saga rolls back.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const scoped = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R | Execution.Execution> =>
+  Effect.withFiber((fiber) =>
+    Effect.flatMap(Execution.Execution, (execution) => {
+      const scope = execution.openScope(fiber.getRef(Execution.CurrentScope), fiber)
+      return effect.pipe(
+        Effect.provideService(Execution.CurrentScope, scope),
+        Effect.onError((cause) =>
+          Cause.hasFails(cause) && !Cause.hasDies(cause)
+            ? Effect.withFiber((fiber) => Effect.orDie(execution.ask({ _tag: "RollbackScope", scope, cause }, fiber)))
+            : Effect.void
+        )
+      )
+    })
+  )
+
+/**
+ * Holds a compensation at this place of the body without doing anything now.
+ *
+ * **Details**
+ *
+ * It runs in its place of the reverse order if the saga rolls back, journaled and retried like a step's compensation.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const onRollback = <const Name extends string, CE, CR, CT extends Duration.Input = never>(
+  name: Literal<Name>,
+  compensate: (cause: Cause.Cause<unknown>) => NoSteps<CR> & Effect.Effect<unknown, CE, CR>,
+  options?: Step.CompensationOptions<CE, CT>
+): Effect.Effect<void, never, Execution.Execution | Uses<Step.Plain<CR>> | Step.Residue<Name, CE | Step.Failing<CT>>> =>
+  Step.hook(name, { compensate: (_, cause) => compensate(cause), compensation: options })
+
+/**
+ * Runs `effect` once the saga can no longer roll back, before it completes: a journaled step, retried until it
+ * succeeds.
+ *
+ * **Details**
+ *
+ * With it a saga made by `toLayer` gets a point of no return too: the end of its body. `retry` defaults to that of
+ * `Step.retryable`.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const onCommit = <const Name extends string, E, R>(
+  name: Literal<Name>,
+  effect: NoSteps<R> & Effect.Effect<unknown, E, R>,
+  options?: { readonly retry?: Schedule.Schedule<unknown, NoInfer<E> | Step.TimedOut> | undefined }
+): Effect.Effect<void, never, Execution.Execution | Uses<Step.Plain<R>>> =>
+  Step.hook(name, { commit: { execute: Effect.asVoid(effect), retry: options?.retry } })
+
+// ---------------------------------------------------------------------------------------------------------------------
+// running without a journal
+// ---------------------------------------------------------------------------------------------------------------------
+
+/**
+ * Runs a body at once, in memory: steps with their retries and timeouts, roll-back in reverse order, no journal, no
+ * engine.
+ *
+ * **Details**
+ *
+ * A failure, an interruption and a defect all roll back, since there is nothing to resume from; a defect goes on as a
+ * defect. Compensations that fail for good are reported as `SagaError` with `Parked`, the original failure in it.
+ *
+ * **Gotchas**
+ *
+ * Nothing survives the process. For programs that need more, the same body goes into `toLayer`.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const transact = <A, E, R>(
+  effect: First<Known<R>, Undoable<R>> & Effect.Effect<A, E, R>
+): Effect.Effect<A, E | SagaError<ErrorOf<ResidueOf<R>>>, UsesOf<R> | Stray<R>> =>
+  transactInternal(effect) as Effect.Effect<A, E | SagaError<ErrorOf<ResidueOf<R>>>, UsesOf<R> | Stray<R>>
+
+// ---------------------------------------------------------------------------------------------------------------------
+// internal
+// ---------------------------------------------------------------------------------------------------------------------
+
+const makeProto = <
+  Tag extends string,
+  P extends Schema.Top,
+  S extends Schema.Top,
+  E extends Schema.Top,
+  CE extends Schema.Top
+>(
+  tag: string,
+  options: {
+    readonly payload: P
+    readonly success?: S | undefined
+    readonly error?: E | undefined
+    readonly compensationError?: CE | undefined
+    readonly idempotencyKey: (payload: P["Type"]) => string
+  }
+): Saga<Tag, P, S, E, CE> => {
+  const success = options.success ?? Schema.Void
+  const error = options.error ?? Schema.Never
+  const compensationError = options.compensationError ?? Schema.Never
+  const definition: Definition = {
+    tag,
+    payload: codec(options.payload),
+    success: codec(success),
+    error: codec(error),
+    compensationError: codec(compensationError),
+    idempotencyKey: options.idempotencyKey
+  }
+  const register = (body: (payload: P["Type"]) => Effect.Effect<unknown, unknown, unknown>) =>
+    Layer.effectDiscard(SagaEngine.use((engine) => engine.register({ definition, body })))
+  const settled = (
+    attempt: (payload: P["Type"]) => Effect.Effect<unknown, unknown, unknown>,
+    settle: (value: never, payload: P["Type"]) => Effect.Effect<unknown, unknown, unknown>
+  ) =>
+    register((payload) =>
+      Effect.flatMap(attempt(payload), (value) => Effect.andThen(pointOfNoReturn, settle(value as never, payload)))
+    )
+  return {
+    [TypeId]: TypeId,
+    tag,
+    payloadSchema: options.payload,
+    successSchema: success,
+    errorSchema: error,
+    compensationErrorSchema: compensationError,
+    executionId: (payload: P["Type"]) => ExecutionId.make(tag, options.idempotencyKey(payload)),
+    execute: (payload: P["Type"]) =>
+      SagaEngine.use((engine) =>
+        Effect.flatMap(engine.start(definition, payload), (id) => engine.result(definition, id))
+      ).pipe(Effect.withSpan(`${tag}.execute`, {}, { captureStackTrace: false })),
+    start: (payload: P["Type"]) =>
+      SagaEngine.use((engine) => engine.start(definition, payload)).pipe(
+        Effect.withSpan(`${tag}.start`, {}, { captureStackTrace: false })
+      ),
+    poll: (id: ExecutionId.ExecutionId) => SagaEngine.use((engine) => engine.poll(definition, id)),
+    result: (id: ExecutionId.ExecutionId) => SagaEngine.use((engine) => engine.result(definition, id)),
+    cancel: (id: ExecutionId.ExecutionId, cancel?: { readonly reason?: string | undefined }) =>
+      SagaEngine.use((engine) => engine.cancel(id, cancel?.reason)),
+    resume: (id: ExecutionId.ExecutionId) => SagaEngine.use((engine) => engine.resume(id)),
+    toLayer: register,
+    attempt: (attempt: (payload: P["Type"]) => Effect.Effect<unknown, unknown, unknown>) => ({
+      settle: (settle: (value: never, payload: P["Type"]) => Effect.Effect<unknown, unknown, unknown>) =>
+        settled(attempt, settle),
+      pivot: (pivot: (value: unknown, payload: P["Type"]) => Effect.Effect<unknown, unknown, unknown>) => ({
+        settle: (settle: (value: never, payload: P["Type"]) => Effect.Effect<unknown, unknown, unknown>) =>
+          settled(
+            (payload) => Effect.flatMap(attempt(payload), (a) => Effect.map(pivot(a, payload), (b) => [a, b] as const)),
+            settle
+          )
+      })
+    })
+  } as unknown as Saga<Tag, P, S, E, CE>
+}
+
+const pointOfNoReturn = Effect.withFiber((fiber) =>
+  Effect.flatMap(Execution.Execution, (execution) => execution.ask({ _tag: "PointOfNoReturn" }, fiber))
+)

@@ -1,0 +1,574 @@
+/**
+ * Where journals live: the port between the engine and a database.
+ *
+ * A driver implements `Encoded`: plain strings and numbers, no schema. The typed service above it encodes and decodes
+ * at that one line. The journal is the lock: an append names the `seq` that it expects to be free, and the driver's
+ * only duty is that of two appends with one `seq` exactly one is kept. This module never runs a step and owns no fiber.
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Queue from "effect/Queue"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import * as Journal from "./Journal.ts"
+
+// ---------------------------------------------------------------------------------------------------------------------
+// models
+// ---------------------------------------------------------------------------------------------------------------------
+
+/**
+ * Where an execution stands, as its row says.
+ *
+ * `settling` is `running` past the point of no return. `completed` and `rolledback` are the ends; `parked` waits for a
+ * person.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+// Persistent: stored in `saga_execution.status`.
+export const Status = Schema.Literals([
+  "running",
+  "settling",
+  "suspended",
+  "compensating",
+  "completed",
+  "rolledback",
+  "parked"
+])
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type Status = typeof Status.Type
+
+/**
+ * An execution's row, as a driver returns it. Times are milliseconds since the epoch.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Row {
+  readonly id: string
+  readonly name: string
+  readonly status: Status
+  /** JSON text of the encoded payload. */
+  readonly payload: string
+  /** JSON text of the last `SagaCompleted`, `SagaRolledBack` or `SagaParked` entry; null while it runs. */
+  readonly result: string | null
+  /** The worker that owns it; null while nobody does. */
+  readonly worker: string | null
+  /** When somebody has to look at it again; null for never. Only meaningful without an owner. */
+  readonly wakeAt: number | null
+  /** How many messages were ever sent to it, and how many of them its journal has answered. */
+  readonly mail: number
+  readonly received: number
+  /** `at` of the append that created it. */
+  readonly createdAt: number
+  /** `at` of the last append that changed the row, or `now` of the last claim. */
+  readonly updatedAt: number
+}
+
+/**
+ * What an append changes in the execution's row.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface RowUpdate {
+  readonly status: Status
+  readonly result: string | null
+  readonly worker: string | null
+  readonly wakeAt: number | null
+  readonly received: number
+}
+
+/**
+ * One append: entries that become durable together, at one place of one journal.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Append {
+  readonly execution: string
+  /** The place in the journal, from 0, without gaps. */
+  readonly seq: number
+  /** Unique to this append: after a lost acknowledgement it tells one's own row from another's. */
+  readonly token: string
+  readonly at: number
+  /** JSON text of a non-empty array of entries. */
+  readonly entries: string
+  /** Present exactly when `seq` is 0: the append creates the execution, with the row that `row` says. */
+  readonly create: { readonly name: string; readonly payload: string } | undefined
+  /** The new row; absent: the row stays as it is. Required with `create`. */
+  readonly row: RowUpdate | undefined
+}
+
+/**
+ * A stored append.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Stored {
+  readonly seq: number
+  readonly token: string
+  readonly at: number
+  readonly entries: string
+}
+
+/**
+ * What became of a message.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type SendResult =
+  | { readonly _tag: "Sent"; readonly worker: string | null }
+  | { readonly _tag: "Refused"; readonly status: Status }
+  | { readonly _tag: "Unknown" }
+
+/**
+ * A driver failed.
+ *
+ * **Details**
+ *
+ * `retryable` is true when the same call may succeed later (no connection, serialization failure, deadlock, a database
+ * that restarts), and false when it never will (a malformed element, a missing table, no permission).
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class StoreError extends Schema.TaggedError<StoreError>()("StoreError", {
+  operation: Schema.String,
+  retryable: Schema.Boolean,
+  cause: Schema.Defect()
+}) {
+  override get message(): string {
+    return this.retryable
+      ? `The saga store did not answer (${this.operation}). Check the database; the call may be sent again.`
+      : `The saga store refused ${this.operation}. See the cause: sending it again will not help.`
+  }
+}
+
+/**
+ * The contract of a driver. `testing/StoreContract` holds its promises as cases.
+ *
+ * **Details**
+ *
+ * Every method is one or a few statements, holds no transaction open between calls, and may be called concurrently from
+ * several fibers and processes. Times that compare with a worker's clock (`now`) come as parameters; leases are
+ * counted on the store's own clock.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Encoded {
+  /**
+   * Adds appends to journals: for each element, in the order given, whether it was kept.
+   *
+   * **Details**
+   *
+   * An element is refused when its `(execution, seq)` is taken: then nothing of it is stored, neither entries nor row,
+   * and the other elements are not affected. A batch holds at most one append an execution. Once it returned, all that
+   * was kept is durable. If the process dies before, each element is stored wholly or not at all.
+   *
+   * A row without an owner whose `mail` is beyond the new `received`, and whose new status is not an end, becomes due
+   * at `at`: mail that came in after its owner last looked is not slept on. `row.wakeAt` applies where it is earlier.
+   *
+   * **Gotchas**
+   *
+   * A call that failed may have been stored: send the same batch again, then ask `witness` about what was refused.
+   */
+  readonly append: (batch: ReadonlyArray<Append>) => Effect.Effect<ReadonlyArray<boolean>, StoreError>
+
+  /**
+   * Who wrote `seq`, and the highest `seq` there is; both null where there is none. Read after a refused append.
+   */
+  readonly witness: (
+    execution: string,
+    seq: number
+  ) => Effect.Effect<{ readonly token: string | null; readonly last: number | null }, StoreError>
+
+  /** The row of an execution; null for one that was never started. */
+  readonly read: (execution: string) => Effect.Effect<Row | null, StoreError>
+
+  /** The journal of an execution, by `seq`; empty for one that was never started. */
+  readonly journal: (execution: string) => Effect.Effect<ReadonlyArray<Stored>, StoreError>
+
+  /**
+   * Takes executions that nobody owns and that are due, or whose owner is gone, for `worker`.
+   *
+   * **Details**
+   *
+   * Only sagas named in `names`; at most `limit`; the longest due first. Due: no owner and `wakeAt <= now`. Gone: the
+   * owner's lease ended `margin` milliseconds ago or more (due since that end), or it retired (due before all others).
+   * An owner that never registered is gone too; a driver may notice that only when a worker registers.
+   *
+   * Taking is an append: `entries` at the journal's next `seq`, with `token` and `now`. Only executions whose append
+   * was kept are returned, and only those get `worker` as their owner (their `wakeAt` becomes null, status and mail
+   * stay). Two claimers never both return one. What another claimer looks at in this moment is passed over.
+   * If the process dies before it returned, the claimed executions are its worker's until its lease ends.
+   */
+  readonly claim: (options: {
+    readonly worker: string
+    readonly names: ReadonlyArray<string>
+    readonly limit: number
+    readonly now: number
+    readonly margin: number
+    readonly token: string
+    readonly entries: string
+  }) => Effect.Effect<ReadonlyArray<{ readonly id: string; readonly seq: number }>, StoreError>
+
+  /**
+   * The executions that `worker` owns, with the highest `seq` of each.
+   *
+   * **Details**
+   *
+   * For a claim whose answer was lost: what it took is owned, and nobody runs it.
+   */
+  readonly owned: (
+    worker: string
+  ) => Effect.Effect<ReadonlyArray<{ readonly id: string; readonly seq: number }>, StoreError>
+
+  /**
+   * Gives executions back that `worker` still owns: no owner, due at `wakeAt`. Others are left alone. Their journals do
+   * not change, so the next claim is what refuses a late append.
+   */
+  readonly release: (options: {
+    readonly worker: string
+    readonly executions: ReadonlyArray<string>
+    readonly wakeAt: number
+  }) => Effect.Effect<void, StoreError>
+
+  /**
+   * Puts a message into an execution's inbox and counts it, unless its status is in `refuse`.
+   *
+   * **Details**
+   *
+   * Refused or counted in one transaction with the row locked, so no message is accepted by an execution that ended. An
+   * execution without an owner becomes due at `now`, or stays due if it was before. Once it returned `Sent`, the
+   * message is durable, under a number of its own: the messages of an execution are numbered from 1 without gaps.
+   * Sending again after a failure may store it twice.
+   */
+  readonly send: (options: {
+    readonly execution: string
+    readonly message: string
+    readonly now: number
+    readonly refuse: ReadonlyArray<Status>
+  }) => Effect.Effect<SendResult, StoreError>
+
+  /** The messages of an execution numbered above `after` (from 1), in order. */
+  readonly inbox: (
+    execution: string,
+    after: number
+  ) => Effect.Effect<ReadonlyArray<{ readonly number: number; readonly message: string }>, StoreError>
+
+  /** The executions that `worker` owns and that have more mail than they received. */
+  readonly unread: (worker: string) => Effect.Effect<ReadonlyArray<string>, StoreError>
+
+  /** Registers a worker, with a lease of `lease` milliseconds on the store's clock; anew, if it is registered. */
+  readonly register: (worker: string, lease: number) => Effect.Effect<void, StoreError>
+
+  /** Renews a lease that has not ended. False: it ended, or the worker is unknown; nothing was changed. */
+  readonly renew: (worker: string, lease: number) => Effect.Effect<boolean, StoreError>
+
+  /** Ends a worker: what it still owns may be claimed at once, without the margin. */
+  readonly retire: (worker: string) => Effect.Effect<void, StoreError>
+
+  /**
+   * Runs `onWake` whenever a process may have made work (`wake`), and whenever it cannot know: first when it has begun
+   * to listen, and again after each lost connection. Several wake-ups may become one. Stays until interrupted. Missing
+   * a wake-up loses time, never work: workers poll.
+   */
+  readonly listen: (onWake: Effect.Effect<void>) => Effect.Effect<void, StoreError, Scope.Scope>
+
+  /** Tells the workers of every process that there may be work. Best effort. */
+  readonly wake: Effect.Effect<void, StoreError>
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// services
+// ---------------------------------------------------------------------------------------------------------------------
+
+/**
+ * A journal as it was stored, decoded: its entries in order, and the next free `seq`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface StoredJournal {
+  readonly appends: ReadonlyArray<{
+    readonly seq: number
+    readonly at: number
+    readonly entries: ReadonlyArray<Journal.Entry>
+  }>
+  readonly next: number
+}
+
+/**
+ * A stored journal that this version cannot read: a newer version wrote it, or somebody changed it by hand. A missing
+ * append is refused too.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class Undecodable extends Schema.TaggedError<Undecodable>()("Undecodable", {
+  execution: Schema.String,
+  seq: Schema.Int,
+  issue: Schema.String
+}) {
+  override get message(): string {
+    return `The journal of ${this.execution} cannot be read at ${this.seq}: ${this.issue}. ` +
+      "Deploy the version that wrote it, or repair the row."
+  }
+}
+
+/**
+ * The store: a driver, and reading through the journal's schema.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class SagaStore extends Context.Service<SagaStore, {
+  readonly encoded: Encoded
+  /** The decoded journal; empty for an unknown execution. */
+  readonly journal: (execution: string) => Effect.Effect<StoredJournal, StoreError | Undecodable>
+}>()("effect-saga/SagaStore") {}
+
+/**
+ * The typed store over a driver.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = (encoded: Encoded): SagaStore["Service"] => ({
+  encoded,
+  journal: (execution) =>
+    Effect.flatMap(encoded.journal(execution), (stored) => Effect.fromResult(decodeJournal(execution, stored)))
+})
+
+/**
+ * A driver that keeps everything in memory: it is the oracle that other drivers are compared with.
+ *
+ * **Details**
+ *
+ * Each call is a new, empty store. Every method runs in one go, so no two of them interleave. Leases and `now` are
+ * counted on Effect's `Clock`.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const makeMemory: Effect.Effect<Encoded> = Effect.sync(() => {
+  const state: Memory = { executions: new Map(), journals: new Map(), inboxes: new Map(), workers: new Map() }
+  const wake = memoryWake()
+  return { ...memoryJournal(state), ...memoryClaims(state), ...memoryMail(state), ...memoryWorkers(state), ...wake }
+})
+
+/**
+ * Journals in memory: they live as long as the layer. Leases and `now` are counted on Effect's `Clock`, so a test
+ * clock moves them.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerMemory: Layer.Layer<SagaStore> = Layer.effect(SagaStore, Effect.map(makeMemory, make))
+
+// ---------------------------------------------------------------------------------------------------------------------
+// internal
+// ---------------------------------------------------------------------------------------------------------------------
+
+const decodeEntries = Schema.decodeUnknownResult(Schema.fromJsonString(Schema.Array(Journal.Entry)))
+
+const decodeJournal = (
+  execution: string,
+  stored: ReadonlyArray<Stored>
+): Result.Result<StoredJournal, Undecodable> => {
+  const appends: Array<StoredJournal["appends"][number]> = []
+  for (const append of stored) {
+    if (append.seq !== appends.length) {
+      const issue = `append ${appends.length} is missing`
+      return Result.fail(new Undecodable({ execution, seq: appends.length, issue }))
+    }
+    const entries = decodeEntries(append.entries)
+    if (Result.isFailure(entries)) {
+      return Result.fail(new Undecodable({ execution, seq: append.seq, issue: entries.failure.message }))
+    }
+    appends.push({ seq: append.seq, at: append.at, entries: entries.success })
+  }
+  return Result.succeed({ appends, next: appends.length })
+}
+
+interface Memory {
+  readonly executions: Map<string, Row>
+  readonly journals: Map<string, Array<Stored>>
+  readonly inboxes: Map<string, Array<string>>
+  /** When each worker's lease ends. */
+  readonly workers: Map<string, number>
+}
+
+const isEnded = (status: Status): boolean => status === "completed" || status === "rolledback"
+
+/** Due at the latest at `now`. */
+const dueBy = (wakeAt: number | null, now: number): number => wakeAt === null ? now : Math.min(wakeAt, now)
+
+const updated = (row: Row, update: RowUpdate, at: number): Row => ({
+  ...row,
+  ...update,
+  wakeAt: update.worker === null && row.mail > update.received && !isEnded(update.status)
+    ? dueBy(update.wakeAt, at)
+    : update.wakeAt,
+  updatedAt: at
+})
+
+const memoryAppend = (state: Memory, append: Append): boolean => {
+  const { at, create, entries, execution, row, seq, token } = append
+  const journal = state.journals.get(execution) ?? []
+  const last = journal.at(-1)?.seq ?? -1
+  if (seq <= last && journal.some((stored) => stored.seq === seq)) return false
+  journal.push({ seq, token, at, entries })
+  if (seq < last) journal.sort((a, b) => a.seq - b.seq)
+  state.journals.set(execution, journal)
+  const before: Row | undefined = create === undefined
+    ? state.executions.get(execution)
+    : {
+      id: execution,
+      name: create.name,
+      status: "running",
+      payload: create.payload,
+      result: null,
+      worker: null,
+      wakeAt: null,
+      mail: 0,
+      received: 0,
+      createdAt: at,
+      updatedAt: at
+    }
+  if (before !== undefined && row !== undefined) state.executions.set(execution, updated(before, row, at))
+  return true
+}
+
+const memoryJournal = (state: Memory): Pick<Encoded, "append" | "witness" | "read" | "journal"> => ({
+  append: (batch) => Effect.sync(() => batch.map((append) => memoryAppend(state, append))),
+  witness: (execution, seq) =>
+    Effect.sync(() => {
+      const journal = state.journals.get(execution) ?? []
+      return {
+        token: journal.find((stored) => stored.seq === seq)?.token ?? null,
+        last: journal.at(-1)?.seq ?? null
+      }
+    }),
+  read: (execution) => Effect.sync(() => state.executions.get(execution) ?? null),
+  journal: (execution) => Effect.sync(() => [...state.journals.get(execution) ?? []])
+})
+
+/** Since when somebody has to take the row; undefined: nobody has to. */
+const claimableSince = (state: Memory, row: Row, now: number, expiry: number): number | undefined => {
+  if (row.worker === null) return row.wakeAt !== null && row.wakeAt <= now ? row.wakeAt : undefined
+  const end = state.workers.get(row.worker)
+  if (end === undefined) return Number.NEGATIVE_INFINITY
+  return end <= expiry ? end : undefined
+}
+
+const memoryClaims = (state: Memory): Pick<Encoded, "claim" | "release"> => ({
+  claim: ({ entries, limit, margin, names, now, token, worker }) =>
+    Clock.clockWith((clock) =>
+      Effect.sync(() => {
+        const expiry = clock.currentTimeMillisUnsafe() - margin
+        const found: Array<{ readonly row: Row; readonly since: number }> = []
+        for (const row of state.executions.values()) {
+          const since = names.includes(row.name) ? claimableSince(state, row, now, expiry) : undefined
+          if (since !== undefined) found.push({ row, since })
+        }
+        found.sort((a, b) => a.since < b.since ? -1 : a.since > b.since ? 1 : a.row.id < b.row.id ? -1 : 1)
+        return found.slice(0, limit).map(({ row }) => {
+          const seq = (state.journals.get(row.id)?.at(-1)?.seq ?? -1) + 1
+          memoryAppend(state, { execution: row.id, seq, token, at: now, entries, create: undefined, row: undefined })
+          state.executions.set(row.id, { ...row, worker, wakeAt: null, updatedAt: now })
+          return { id: row.id, seq }
+        })
+      })
+    ),
+  release: ({ executions, wakeAt, worker }) =>
+    Effect.sync(() => {
+      for (const id of executions) {
+        const row = state.executions.get(id)
+        if (row?.worker === worker) state.executions.set(id, { ...row, worker: null, wakeAt })
+      }
+    })
+})
+
+const memoryMail = (state: Memory): Pick<Encoded, "send" | "inbox" | "unread" | "owned"> => ({
+  owned: (worker) =>
+    Effect.sync(() => {
+      const rows = Array.from(state.executions.values()).filter((row) => row.worker === worker)
+      return rows.map(({ id }) => ({ id, seq: state.journals.get(id)?.at(-1)?.seq ?? 0 }))
+    }),
+  send: ({ execution, message, now, refuse }) =>
+    Effect.sync((): SendResult => {
+      const row = state.executions.get(execution)
+      if (row === undefined) return { _tag: "Unknown" }
+      if (refuse.includes(row.status)) return { _tag: "Refused", status: row.status }
+      state.inboxes.set(execution, [...state.inboxes.get(execution) ?? [], message])
+      const wakeAt = row.worker === null ? dueBy(row.wakeAt, now) : row.wakeAt
+      state.executions.set(execution, { ...row, mail: row.mail + 1, wakeAt })
+      return { _tag: "Sent", worker: row.worker }
+    }),
+  inbox: (execution, after) =>
+    Effect.sync(() =>
+      (state.inboxes.get(execution) ?? [])
+        .map((message, index) => ({ number: index + 1, message }))
+        .filter(({ number }) => number > after)
+    ),
+  unread: (worker) =>
+    Effect.sync(() => {
+      const rows = Array.from(state.executions.values())
+      return rows.filter((row) => row.worker === worker && row.mail > row.received).map((row) => row.id)
+    })
+})
+
+const memoryWorkers = (state: Memory): Pick<Encoded, "register" | "renew" | "retire"> => ({
+  register: (worker, lease) =>
+    Clock.clockWith((clock) =>
+      Effect.sync(() => {
+        state.workers.set(worker, clock.currentTimeMillisUnsafe() + lease)
+      })
+    ),
+  renew: (worker, lease) =>
+    Clock.clockWith((clock) =>
+      Effect.sync(() => {
+        const now = clock.currentTimeMillisUnsafe()
+        const end = state.workers.get(worker)
+        if (end === undefined || end <= now) return false
+        state.workers.set(worker, now + lease)
+        return true
+      })
+    ),
+  retire: (worker) =>
+    Effect.sync(() => {
+      state.workers.delete(worker)
+    })
+})
+
+const memoryWake = (): Pick<Encoded, "listen" | "wake"> => {
+  const listeners = new Set<Queue.Queue<void>>()
+  return {
+    // One pending wake-up says as much as many, so each listener has room for one.
+    listen: Effect.fnUntraced(function*(onWake) {
+      const queue = yield* Effect.acquireRelease(
+        Effect.tap(Queue.sliding<void>(1), (queue) => Effect.sync(() => listeners.add(queue))),
+        (queue) => Effect.sync(() => listeners.delete(queue))
+      )
+      yield* onWake
+      return yield* Effect.forever(Effect.andThen(Queue.take(queue), onWake))
+    }, Effect.scoped),
+    wake: Effect.sync(() => {
+      for (const queue of listeners) Queue.offerUnsafe(queue, undefined)
+    })
+  }
+}

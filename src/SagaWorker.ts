@@ -1,0 +1,333 @@
+/**
+ * The part of an engine that owns executions: it holds a lease, claims what is due or orphaned, runs it, and drains.
+ *
+ * A worker without the handler of a saga leaves its executions alone. A shutdown rolls nothing back: what is in flight
+ * finishes within the grace, the rest is given back to be recovered. It relies on the store's claim for exclusiveness
+ * and on the journal for fencing; it never interprets an entry.
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import type * as Context from "effect/Context"
+import * as SecureRandom from "effect/crypto/SecureRandom"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Latch from "effect/Latch"
+import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
+import * as ExecutionId from "./ExecutionId.ts"
+import type { Limits } from "./internal/core.ts"
+import type { Handler } from "./internal/engine.ts"
+import * as Executor from "./internal/executor.ts"
+import * as JournalWriter from "./internal/journalWriter.ts"
+import * as Lease from "./internal/lease.ts"
+import * as limits from "./internal/limits.ts"
+import { SagaStore, type StoreError } from "./SagaStore.ts"
+
+// ---------------------------------------------------------------------------------------------------------------------
+// models
+// ---------------------------------------------------------------------------------------------------------------------
+
+/**
+ * How a worker behaves.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface Options {
+  /**
+   * How long the store waits for a worker that does not renew, before others take over what it owns. Renewed at a
+   * third.
+   *
+   * @default "30 seconds"
+   */
+  readonly lease?: Duration.Input | undefined
+  /**
+   * How much longer than the lease a successor waits, for clocks that drift.
+   *
+   * @default "2 seconds"
+   */
+  readonly margin?: Duration.Input | undefined
+  /**
+   * How often the store is asked for work when nothing wakes the worker.
+   *
+   * @default "1 second"
+   */
+  readonly poll?: Duration.Input | undefined
+  /**
+   * How long a shutdown waits for steps in flight before it interrupts them.
+   *
+   * @default "10 seconds"
+   */
+  readonly grace?: Duration.Input | undefined
+}
+
+/**
+ * A running worker.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface SagaWorker {
+  readonly writer: JournalWriter.JournalWriter
+  readonly limits: Limits
+  readonly token: () => string
+  /** What runs here, by id. */
+  readonly live: ReadonlyMap<string, Executor.Live>
+  /** Lets this worker run a saga until the scope closes; then what it runs of it is drained. */
+  readonly register: (handler: Handler) => Effect.Effect<void, never, Scope.Scope>
+  /**
+   * Runs a new execution here; undefined where the handler is missing, or the worker stops.
+   */
+  readonly start: (tag: string, id: string, payloadText: string) => Executor.Live | undefined
+  /** Looks for work now. */
+  readonly poke: Effect.Effect<void>
+  /** Returns when an execution with this id begins to run here. */
+  readonly arrival: (id: string) => Effect.Effect<void>
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// constructors
+// ---------------------------------------------------------------------------------------------------------------------
+
+/**
+ * A worker on the store, until the scope closes.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = Effect.fnUntraced(function*(
+  options: Options
+): Effect.fn.Return<SagaWorker, StoreError, SagaStore | Scope.Scope> {
+  const store = yield* SagaStore
+  const clock = yield* Clock.Clock
+  const config = yield* readConfig(options)
+  const handlers = new Map<string, { readonly handler: Handler; readonly context: Context.Context<never> }>()
+  const live = new Map<string, Executor.Live>()
+  /** Those of them that were claimed, which `MaxLive` bounds. */
+  const claimed = new Set<Executor.Live>()
+  /** A claim failed, so it may have taken something that nobody runs. */
+  let inDoubt = false
+  const arrivals = new Map<string, Set<() => void>>()
+  const work = Latch.makeUnsafe(false)
+  const instance = SecureRandom.uuidV7Unsafe()
+  let tokens = 0
+  let stopping = false
+  let stopped = false
+  const pause = Duration.toMillis(config.poll)
+  const token = () => `${instance}:${tokens++}`
+
+  const lease = yield* Lease.make(
+    store.encoded,
+    config.lease,
+    Effect.sync(() => {
+      for (const one of live.values()) one.abandon()
+    })
+  )
+  const writer = yield* JournalWriter.make(store.encoded, () => !lease.holds())
+
+  const launch = (id: string, tag: string, from: Executor.Options["from"]): Executor.Live | undefined => {
+    const registered = handlers.get(tag)
+    if (registered === undefined || stopping || !lease.holds()) return undefined
+    const worker = lease.worker()
+    const one = Executor.make({
+      id,
+      handler: registered.handler,
+      context: registered.context,
+      limits: config.limits,
+      store,
+      writer,
+      worker,
+      mayAct: () => lease.holds() && lease.worker() === worker,
+      token,
+      from
+    })
+    live.set(id, one)
+    if (from._tag === "Claim") claimed.add(one)
+    for (const arrived of arrivals.get(id) ?? []) arrived()
+    arrivals.delete(id)
+    const fiber = Effect.runForkWith(registered.context)(one.run)
+    fiber.addObserver((exit) => {
+      claimed.delete(one)
+      if (live.get(id) === one) live.delete(id)
+      const stays = Exit.isSuccess(exit) && exit.value._tag === "Ended"
+      // What left while this worker still owns it would wait for a lease that never ends.
+      if (!stays && !stopping && lease.worker() === worker) {
+        Effect.runForkWith(registered.context)(giveBack([id], pause))
+      }
+    })
+    return one
+  }
+
+  /** Runs what a claim took whose answer was lost: it is owned here, so nobody else would. */
+  const reconcile = Effect.gen(function*() {
+    if (!inDoubt || !lease.holds()) return
+    for (const { id, seq } of yield* store.encoded.owned(lease.worker())) {
+      if (!live.has(id)) yield* take(id, seq)
+    }
+    inDoubt = false
+  })
+
+  const claimOnce = Effect.gen(function*() {
+    const names = [...handlers.keys()]
+    const limit = Math.min(config.claimSize, config.maxLive - claimed.size)
+    if (names.length === 0 || limit <= 0 || stopping || !lease.holds()) return false
+    const now = clock.currentTimeMillisUnsafe()
+    const worker = lease.worker()
+    const taken = yield* Effect.tapError(
+      store.encoded.claim({
+        worker,
+        names,
+        limit,
+        now,
+        margin: config.margin,
+        token: token(),
+        entries: JSON.stringify([{ _tag: "Claimed", at: now, worker }])
+      }),
+      () =>
+        Effect.sync(() => {
+          inDoubt = true
+        })
+    )
+    for (const { id, seq } of taken) yield* take(id, seq)
+    return taken.length === limit
+  })
+
+  /** Runs a claimed execution; an own zombie of it goes first. */
+  const take = (id: string, seq: number): Effect.Effect<void> => {
+    const zombie = live.get(id)
+    if (zombie === undefined) {
+      return launch(id, ExecutionId.tag(id), { _tag: "Claim", seq }) === undefined ? giveBack([id]) : Effect.void
+    }
+    zombie.abandon()
+    return Deferred.await(zombie.ended).pipe(
+      Effect.andThen(Effect.yieldNow),
+      Effect.andThen(
+        Effect.suspend(() =>
+          launch(id, ExecutionId.tag(id), { _tag: "Claim", seq }) === undefined ? giveBack([id]) : Effect.void
+        )
+      ),
+      Effect.forkDetach,
+      Effect.asVoid
+    )
+  }
+
+  /** What it gives back it still owns, so nobody else takes it: a store that does not answer is asked again. */
+  const giveBack = (executions: ReadonlyArray<string>, pause = 0): Effect.Effect<void> => {
+    const worker = lease.worker()
+    return executions.length === 0 ?
+      Effect.void :
+      Effect.suspend(() =>
+        store.encoded.release({ worker, executions, wakeAt: clock.currentTimeMillisUnsafe() + pause })
+      ).pipe(
+        Effect.retry({
+          while: (error) => error.retryable && lease.worker() === worker && !stopped,
+          schedule: Schedule.spaced(config.poll)
+        }),
+        Effect.ignore
+      )
+  }
+
+  const readMail = Effect.gen(function*() {
+    if (live.size === 0) return
+    for (const id of yield* store.encoded.unread(lease.worker())) live.get(id)?.notify()
+  })
+
+  /** Lets steps in flight finish within the grace, and gives the rest back. */
+  const drain = Effect.fnUntraced(function*(mine: ReadonlyArray<Executor.Live>) {
+    if (mine.length === 0) return
+    for (const one of mine) one.drain()
+    const all = Effect.forEach(mine, (one) => Deferred.await(one.ended), { concurrency: "unbounded", discard: true })
+    yield* Effect.timeoutOption(all, config.grace)
+    for (const one of mine) one.abandon()
+    yield* all
+    yield* Effect.andThen(giveBack(mine.map((_) => _.id)), Effect.ignore(store.encoded.wake)).pipe(
+      Effect.interruptible,
+      Effect.timeoutOption(config.grace)
+    )
+  })
+
+  yield* Effect.addFinalizer(() =>
+    Effect.suspend(() => {
+      stopping = true
+      return Effect.andThen(drain([...live.values()]), Effect.sync(() => stopped = true))
+    })
+  )
+
+  const poll = Effect.gen(function*() {
+    yield* work.await.pipe(Effect.timeoutOption(config.poll))
+    work.closeUnsafe()
+    yield* reconcile
+    while (yield* claimOnce) yield* Effect.yieldNow
+    yield* readMail
+  }).pipe(
+    Effect.catch((error) =>
+      Effect.andThen(
+        error.retryable ? Effect.logDebug(error) : Effect.logError(error),
+        Effect.sleep(config.poll)
+      )
+    )
+  )
+  yield* Effect.forkScoped(Effect.forever(poll))
+  yield* store.encoded.listen(Effect.sync(() => work.openUnsafe())).pipe(
+    Effect.catch((error) => Effect.logDebug(error)),
+    Effect.scoped,
+    Effect.forkScoped
+  )
+
+  return {
+    writer,
+    limits: config.limits,
+    token,
+    live,
+    register: Effect.fnUntraced(function*(handler) {
+      const context = yield* Effect.context<never>()
+      const { tag } = handler.definition
+      yield* Effect.addFinalizer(() =>
+        Effect.suspend(() => {
+          handlers.delete(tag)
+          return drain([...live.values()].filter((_) => _.name === tag))
+        })
+      )
+      handlers.set(tag, { handler, context })
+      work.openUnsafe()
+    }),
+    start: (tag, id, payloadText) => launch(id, tag, { _tag: "Start", payloadText }),
+    poke: Effect.sync(() => {
+      work.openUnsafe()
+    }),
+    arrival: (id) =>
+      Effect.callback((resume) => {
+        const arrived = () => resume(Effect.void)
+        const waiting = arrivals.get(id) ?? new Set()
+        arrivals.set(id, waiting.add(arrived))
+        return Effect.sync(() => {
+          waiting.delete(arrived)
+          if (waiting.size === 0 && arrivals.get(id) === waiting) arrivals.delete(id)
+        })
+      })
+  }
+})
+
+// ---------------------------------------------------------------------------------------------------------------------
+// internal
+// ---------------------------------------------------------------------------------------------------------------------
+
+const readConfig = Effect.fnUntraced(function*(options: Options) {
+  const millis = (input: Duration.Input): number => Duration.toMillis(Duration.fromInputUnsafe(input))
+  return {
+    lease: Duration.fromInputUnsafe(options.lease ?? "30 seconds"),
+    margin: millis(options.margin ?? "2 seconds"),
+    poll: Duration.fromInputUnsafe(options.poll ?? "1 second"),
+    grace: Duration.fromInputUnsafe(options.grace ?? "10 seconds"),
+    claimSize: yield* limits.ClaimSize,
+    maxLive: yield* limits.MaxLive,
+    limits: {
+      storable: { depth: yield* limits.MaxDepth, size: yield* limits.MaxAppendSize },
+      grace: millis(yield* limits.InterruptGrace),
+      maxClaims: yield* limits.MaxClaims
+    }
+  }
+})

@@ -1,0 +1,41 @@
+/**
+ * JSON codecs of the schemas that users give, built once for each schema.
+ *
+ * Steps are made inside bodies, once for each execution, while their schemas are module constants: the codec hangs on
+ * the schema. It never decides what to do with a value that does not fit; it only says so.
+ *
+ * @since 0.1.0
+ */
+import type * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+
+/**
+ * How values of one schema are stored. Both directions may need the schema's own services.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Codec {
+  readonly encode: (value: unknown) => Effect.Effect<Schema.Json, Schema.SchemaError, unknown>
+  readonly decode: (json: Schema.Json) => Effect.Effect<unknown, Schema.SchemaError, unknown>
+}
+
+/**
+ * The codec of a schema; the same one for the same schema.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const codec = (schema: Schema.Top): Codec => {
+  const known = codecs.get(schema)
+  if (known !== undefined) return known
+  const json = Schema.toCodecJson(schema)
+  const made: Codec = {
+    encode: Schema.encodeUnknownEffect(json),
+    decode: Schema.decodeUnknownEffect(json)
+  }
+  codecs.set(schema, made)
+  return made
+}
+
+const codecs = new WeakMap<Schema.Top, Codec>()

@@ -1,0 +1,326 @@
+/**
+ * What the parts of the executor share: one live execution, its buffer of entries, its events and its fibers.
+ *
+ * The core decides nothing about steps or roll-back; `forward` and `rollback` do, and `executor` drives them. All state
+ * here is touched only between two awaits of the driving fiber, or in a synchronous callback that queues an event.
+ *
+ * @since 0.1.0
+ */
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import * as Random from "effect/Random"
+import * as Result from "effect/Result"
+import * as Scheduler from "effect/Scheduler"
+import type * as Schema from "effect/Schema"
+import * as Tracer from "effect/Tracer"
+import * as Execution from "../Execution.ts"
+import * as ExecutionId from "../ExecutionId.ts"
+import * as Journal from "../Journal.ts"
+import type { ParkReason } from "../SagaError.ts"
+import * as Step from "../Step.ts"
+import type { Asked } from "./body.ts"
+import type { Handler } from "./engine.ts"
+import { type Limits as StorableLimits, storable, type Unstorable } from "./storable.ts"
+
+/**
+ * The limits that apply inside an execution, read once.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Limits {
+  readonly storable: StorableLimits
+  readonly grace: number
+  readonly maxClaims: number
+}
+
+/**
+ * Why the seam is closed: nothing new is answered, what is in flight is settled.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Seal =
+  | { readonly _tag: "Park"; readonly reason: ParkReason }
+  | { readonly _tag: "Cancel"; readonly reason: string | undefined }
+  | { readonly _tag: "Rollback" }
+
+/**
+ * An event: what the driving fiber does next, alone.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Event = () => Effect.Effect<void, never, unknown> | void
+
+/**
+ * One live execution.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Core {
+  readonly id: string
+  readonly handler: Handler
+  /** What the handler was registered with; the engine's clock and random numbers among it. */
+  readonly context: Context.Context<never>
+  readonly clock: Clock.Clock
+  readonly limits: Limits
+  /** What the body's root fiber runs with. */
+  bodyContext: Context.Context<never> | undefined
+  /** The `seq` of the claim under which this process acts. */
+  epoch: number
+  /** The time of the last entry. */
+  at: number
+  /** Recorded, not yet sent. */
+  pending: Array<Journal.Entry>
+  /** Called once what is pending now is durable. */
+  onDurable: Array<() => void>
+  /** The row changes with the next append. */
+  rowChanged: boolean
+  /** Something waits for what is pending to be durable. */
+  mustFlush: boolean
+  seal: Seal | undefined
+  /** A cancel that waits for the pivot in flight: if that happened, the cancel came too late. */
+  cancelPending: { readonly reason: string | undefined } | undefined
+  /** The process shuts down: nothing new is started. */
+  draining: boolean
+  pivotPassed: boolean
+  readonly events: Array<Event>
+  wake: () => void
+  /** Whether the lease still holds; if not, the execution is on its way out of this process. Asked before every act. */
+  readonly mayAct: () => boolean
+  /** Takes the execution out of this process, since it may not act: whoever owns it next goes on. */
+  leave: () => void
+  /** It is on its way out of this process. */
+  left: boolean
+  /** A bug in the library or in a codec; parks the execution. */
+  onDefect: (cause: Cause.Cause<unknown>) => void
+  /** Attempts in flight. */
+  readonly attempts: Set<Fiber.Fiber<unknown, unknown>>
+  /** Everything else that waits: timers, back-offs, roll-backs. */
+  readonly waits: Set<Fiber.Fiber<unknown, unknown>>
+}
+
+/**
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = (options: Pick<Core, "id" | "handler" | "context" | "limits" | "mayAct">): Core => ({
+  ...options,
+  clock: Context.get(options.context, Clock.Clock),
+  bodyContext: undefined,
+  epoch: 0,
+  at: 0,
+  pending: [],
+  onDurable: [],
+  rowChanged: false,
+  mustFlush: false,
+  seal: undefined,
+  cancelPending: undefined,
+  draining: false,
+  pivotPassed: false,
+  events: [],
+  wake: () => {},
+  leave: () => {},
+  left: false,
+  onDefect: () => {},
+  attempts: new Set(),
+  waits: new Set()
+})
+
+/**
+ * The time of the next entry: now, and never before the last one.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const now = (core: Core): number => core.at = Math.max(core.at, core.clock.currentTimeMillisUnsafe())
+
+/**
+ * Adds an entry to what goes out with the next append.
+ *
+ * @category recording
+ * @since 0.1.0
+ */
+export const record = (core: Core, entry: Journal.Entry): void => {
+  core.at = Math.max(core.at, entry.at)
+  core.pending.push(entry)
+}
+
+/**
+ * Adds entries, and returns once they are durable. For what runs beside the driving fiber.
+ *
+ * @category recording
+ * @since 0.1.0
+ */
+export const recordDurably = (core: Core, make: () => Journal.Entry): Effect.Effect<void> =>
+  Effect.callback((resume) => {
+    emit(core, () => {
+      record(core, make())
+      core.mustFlush = true
+      core.onDurable.push(() => resume(Effect.void))
+    })
+  })
+
+/**
+ * Queues an event for the driving fiber.
+ *
+ * @category events
+ * @since 0.1.0
+ */
+export const emit = (core: Core, event: Event): void => {
+  core.events.push(event)
+  core.wake()
+}
+
+/**
+ * Runs an effect beside the driving fiber; its result comes back as an event. A defect in it is a defect of the
+ * library. One that interrupts itself gives `interrupted`, where there is one.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const fork = <A>(
+  core: Core,
+  fibers: Set<Fiber.Fiber<unknown, unknown>>,
+  effect: Effect.Effect<A, never, unknown>,
+  context: Context.Context<never>,
+  onResult: (result: A) => Effect.Effect<void, never, unknown> | void,
+  interrupted?: A
+): Fiber.Fiber<unknown, unknown> => {
+  const fiber = Effect.runForkWith(context as Context.Context<unknown>)(effect)
+  fibers.add(fiber)
+  fiber.addObserver((exit) => {
+    fibers.delete(fiber)
+    if (Exit.isSuccess(exit)) return emit(core, () => onResult(exit.value))
+    if (!Cause.hasInterruptsOnly(exit.cause)) return emit(core, () => core.onDefect(exit.cause))
+    if (interrupted !== undefined) return emit(core, () => onResult(interrupted))
+    core.wake()
+  })
+  return fiber
+}
+
+/**
+ * Calls back at a time of the engine's clock; returns what cancels it.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const wakeAt = (
+  core: Core,
+  time: number,
+  then: () => Effect.Effect<void, never, unknown> | void
+): () => void => {
+  let cancelled = false
+  const delay = time - core.clock.currentTimeMillisUnsafe()
+  const fiber = fork(
+    core,
+    core.waits,
+    Effect.sleep(Math.max(0, delay)),
+    core.context,
+    () => cancelled ? undefined : then()
+  )
+  return () => {
+    cancelled = true
+    fiber.interruptUnsafe()
+  }
+}
+
+/**
+ * What a step's own effects run with: what the asking code provides, the engine's clock, and what they may know of
+ * themselves. No seam: a step inside a step finds nobody to ask.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const stepContext = (
+  core: Core,
+  asked: Asked,
+  known: { readonly key: string; readonly attempt: number }
+): Context.Context<never> =>
+  Context.add(outerContext(core, asked), Step.StepContext, {
+    execution: core.id,
+    step: asked.name,
+    key: known.key,
+    attempt: known.attempt,
+    epoch: core.epoch
+  })
+
+/**
+ * What the asking code provides, with the engine's clock and random numbers, and without the seam.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const outerContext = (core: Core, asked: Asked): Context.Context<never> =>
+  // Most code provides nothing of its own: then this is what the handler was registered with.
+  asked.context === core.bodyContext ? core.context : asked.context.pipe(
+    Context.omit(Execution.Execution),
+    Context.add(Clock.Clock, core.clock),
+    Context.add(Random.Random, Context.get(core.context, Random.Random)),
+    Context.add(Scheduler.Scheduler, Context.get(core.context, Scheduler.Scheduler)),
+    Context.add(Tracer.Tracer, Context.get(core.context, Tracer.Tracer))
+  )
+
+/**
+ * Gives an effect everything that it may ask for. What that is, the types checked where the saga was written.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const provide = <A, E>(
+  effect: Effect.Effect<A, E, unknown>,
+  context: Context.Context<never>
+): Effect.Effect<A, E> => Effect.provideContext(effect, context as Context.Context<unknown>)
+
+/**
+ * The stored form of a request's identity.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const refOf = (asked: Asked): Journal.Ref => Journal.ref_(asked.name, asked.path, asked.occurrence)
+
+/**
+ * The idempotency key of a step's attempt: unchanged while nobody knows, another one after each journaled refusal.
+ *
+ * @category keys
+ * @since 0.1.0
+ */
+// Persistent: participants store it.
+export const stepKey = (core: Core, ref: Journal.Ref, refusals: number): string => `${base(core, ref)}/${refusals}`
+
+/**
+ * The idempotency key of a compensation: the same in every attempt.
+ *
+ * @category keys
+ * @since 0.1.0
+ */
+// Persistent: participants store it.
+export const compensationKey = (core: Core, ref: Journal.Ref): string => `${base(core, ref)}/compensation`
+
+/**
+ * A value as the journal keeps it, or why it cannot.
+ *
+ * @category recording
+ * @since 0.1.0
+ */
+export const check = (core: Core, json: Schema.Json): Result.Result<Schema.Json, Unstorable> =>
+  Result.map(storable(json, core.limits.storable), () => json)
+
+// ---------------------------------------------------------------------------------------------------------------------
+// internal
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** execution / generation / name / occurrence; the fork path goes with the occurrence. */
+const base = (core: Core, ref: Journal.Ref): string => {
+  const occurrence = ref.occurrence ?? 0
+  return `${core.id}/0/${ExecutionId.escape(ref.name)}/${
+    ref.path === undefined ? occurrence : `${ref.path}:${occurrence}`
+  }`
+}

@@ -1,0 +1,73 @@
+/**
+ * What a definition asks of the engine, and what a handler gives to it.
+ *
+ * The key and the interface lie below `Saga`, so that a definition's methods reach the engine; its layers lie above, in
+ * `SagaEngine`. Payloads, results and errors cross this line decoded: the engine runs the definition's codecs.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import type { ExecutionId } from "../ExecutionId.ts"
+import type { SagaError } from "../SagaError.ts"
+import type { Codec } from "./codec.ts"
+
+/**
+ * A saga's definition as the engine sees it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Definition {
+  readonly tag: string
+  readonly payload: Codec
+  readonly success: Codec
+  readonly error: Codec
+  readonly compensationError: Codec
+  readonly idempotencyKey: (payload: unknown) => string
+}
+
+/**
+ * A definition with its body. `body` still asks for `Execution`; everything else it needs is in the fiber that
+ * registered it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Handler {
+  readonly definition: Definition
+  readonly body: (payload: unknown) => Effect.Effect<unknown, unknown, unknown>
+}
+
+/**
+ * Where an execution stands, decoded.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Polled =
+  | { readonly _tag: "Running"; readonly pivotPassed: boolean }
+  | { readonly _tag: "Suspended"; readonly wakeAt: number | undefined }
+  | { readonly _tag: "Compensating" }
+  | { readonly _tag: "Completed"; readonly value: unknown }
+  | { readonly _tag: "RolledBack"; readonly error: unknown }
+  | { readonly _tag: "Parked"; readonly error: SagaError }
+
+/**
+ * The engine that a program runs its sagas with.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class SagaEngine extends Context.Service<SagaEngine, {
+  /** Makes this process able to run a saga, until the scope closes: then what it runs of it is drained. */
+  readonly register: (handler: Handler) => Effect.Effect<void, never, Scope.Scope>
+  /** Starts an execution, or joins the one with this key; durable once it returned. */
+  readonly start: (definition: Definition, payload: unknown) => Effect.Effect<ExecutionId, SagaError, unknown>
+  /** Waits for the end: the result, the saga's own error once it is rolled back, or `SagaError`. */
+  readonly result: (definition: Definition, id: ExecutionId) => Effect.Effect<unknown, unknown, unknown>
+  readonly poll: (definition: Definition, id: ExecutionId) => Effect.Effect<Polled, SagaError, unknown>
+  readonly cancel: (id: ExecutionId, reason: string | undefined) => Effect.Effect<void, SagaError>
+  readonly resume: (id: ExecutionId) => Effect.Effect<void, SagaError>
+}>()("effect-saga/SagaEngine") {}

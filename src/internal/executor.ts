@@ -1,0 +1,425 @@
+/**
+ * One execution from its start, or from its claim, to its end.
+ *
+ * One fiber drives; everything that happens beside it (attempts, timers, roll-backs, messages) comes back as an event
+ * and is handled alone. The rule of the write: before a step acts, everything that happened before it is durable, and a
+ * result goes out together with the next intent. A lost append ends the execution in this process and nowhere else.
+ *
+ * @since 0.1.0
+ */
+import * as Cause from "effect/Cause"
+import type * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import type * as Schema from "effect/Schema"
+import { describe } from "../SagaError.ts"
+import type { SagaStore, StoreError } from "../SagaStore.ts"
+import * as Attempt from "./attempt.ts"
+import * as Core from "./core.ts"
+import type { Handler } from "./engine.ts"
+import * as Forward from "./forward.ts"
+import * as Intake from "./intake.ts"
+import type { JournalWriter } from "./journalWriter.ts"
+import * as Mail from "./mail.ts"
+import * as Recovery from "./recovery.ts"
+import * as Run from "./run.ts"
+import * as Undoing from "./undoing.ts"
+
+/**
+ * An execution in this process.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Live {
+  readonly id: string
+  readonly name: string
+  /** JSON text of the payload, for those who start it again; undefined until it is read. */
+  payload: string | undefined
+  /** Drives it to its end, or until it leaves; to be run once. */
+  readonly run: Effect.Effect<Run.Ending>
+  /** Completed when its first append is durable, or with why it is not. */
+  readonly started: Deferred.Deferred<Run.Ending | undefined>
+  readonly ended: Deferred.Deferred<Run.Ending>
+  /** There may be a message for it. */
+  readonly notify: () => void
+  /** Start nothing new; leave when nothing is in flight. */
+  readonly drain: () => void
+  /** Stop at once: the claim is lost, or the grace is over. */
+  readonly abandon: () => void
+}
+
+/**
+ * What an execution needs from its process.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  readonly id: string
+  readonly handler: Handler
+  readonly context: Context.Context<never>
+  readonly limits: Core.Limits
+  readonly store: SagaStore["Service"]
+  readonly writer: JournalWriter
+  readonly worker: string
+  /** Whether the lease holds. */
+  readonly mayAct: () => boolean
+  /** A unique token. */
+  readonly token: () => string
+  /** A new execution with its payload, or one that was claimed at this `seq`. */
+  readonly from:
+    | { readonly _tag: "Start"; readonly payloadText: string }
+    | { readonly _tag: "Claim"; readonly seq: number }
+}
+
+/**
+ * An execution that is ready to run.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = (options: Options): Live => {
+  const { from } = options
+  const core = Core.make(options)
+  const driver: Driver = {
+    options,
+    run: Run.make({
+      core,
+      handler: options.handler,
+      store: options.store,
+      mode: from._tag === "Start" ? "live" : "replay",
+      seq: from._tag === "Start" ? 0 : from.seq + 1
+    }),
+    started: Deferred.makeUnsafe(),
+    abandoned: false,
+    durableEnd: false,
+    fiber: undefined,
+    mailDue: false
+  }
+  const ended = Deferred.makeUnsafe<Run.Ending>()
+  const live: Live = {
+    id: core.id,
+    name: options.handler.definition.tag,
+    payload: from._tag === "Start" ? from.payloadText : undefined,
+    run: Effect.withFiber((fiber) => {
+      driver.fiber = fiber
+      return Core.provide(drive(driver, (text) => live.payload = text), core.context)
+    }).pipe(
+      Effect.andThen(announce(driver)),
+      Effect.catchCause((cause) => left(driver, cause)),
+      Effect.ensuring(Effect.sync(() => {
+        stop(driver.run)
+        const last = endingOf(driver)
+        // What was not started here has another payload, perhaps.
+        if (last._tag === "Exists") live.payload = undefined
+        Deferred.doneUnsafe(driver.started, Exit.succeed(last))
+        Deferred.doneUnsafe(ended, Exit.succeed(last))
+      })),
+      Effect.map(() => endingOf(driver))
+    ),
+    started: driver.started,
+    ended,
+    notify: () => {
+      driver.mailDue = true
+      Core.emit(core, () => {})
+    },
+    drain: () => {
+      core.draining = true
+      Core.emit(core, () => {})
+    },
+    abandon: () => core.leave()
+  }
+  if (from._tag === "Claim") Deferred.doneUnsafe(driver.started, Exit.succeed(undefined))
+  core.leave = () => {
+    driver.abandoned = true
+    core.left = true
+    core.wake()
+    // A store that does not answer holds nobody back.
+    driver.fiber?.interruptUnsafe()
+  }
+  return live
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// internal: driving
+// ---------------------------------------------------------------------------------------------------------------------
+
+interface Driver {
+  readonly options: Options
+  readonly run: Run.Run
+  readonly started: Deferred.Deferred<Run.Ending | undefined>
+  abandoned: boolean
+  durableEnd: boolean
+  fiber: Fiber.Fiber<unknown, unknown> | undefined
+  mailDue: boolean
+}
+
+/** An end that was decided, and is not durable, is none: whoever claims the execution next decides it again. */
+const endingOf = ({ durableEnd, run: { ending } }: Driver): Run.Ending =>
+  ending === undefined || (ending._tag === "Ended" && !durableEnd) ? { _tag: "Left" } : ending
+
+const drive = Effect.fnUntraced(function*(driver: Driver, onPayload: (text: string) => void) {
+  const { options, run } = driver
+  const { core } = run
+  if (options.from._tag === "Claim") yield* Recovery.recover(run, options.from.seq, onPayload)
+  else yield* begin(run, options.from.payloadText)
+  while (!driver.abandoned) {
+    const sealed = core.seal
+    yield* advance(run)
+    // A park that was decided just now may have nothing to wait for.
+    if (core.seal !== sealed && run.ending === undefined) continue
+    if (run.ending === undefined) yield* act(driver)
+    if (run.ending !== undefined) {
+      if (run.ending._tag !== "Ended" || core.pending.length === 0) return
+      yield* flush(driver)
+      continue
+    }
+    if (core.events.length === 0 && core.pending.length > 0) {
+      // A read-only step may come back within the tick: then its result travels with the next intent.
+      yield* Effect.yieldNow
+      if (core.events.length === 0) yield* flush(driver)
+      if (run.ending !== undefined) continue
+    }
+    if (drained(run)) return yield* flush(driver)
+    yield* awaitEvent(driver)
+    yield* handleEvents(driver)
+  }
+})
+
+const begin = Effect.fnUntraced(function*(run: Run.Run, payloadText: string) {
+  const { body, core } = run
+  const at = Core.now(core)
+  Core.record(core, { _tag: "SagaStarted", at })
+  body.setTime(at)
+  const payload = yield* Run.decodePayload(run, payloadText)
+  if (typeof payload === "string") {
+    return Run.finishPark(run, { _tag: "Undecodable", what: "the payload", message: payload })
+  }
+  Run.start(run, payload.value)
+  yield* Intake.quiesce(run)
+})
+
+/** Nothing is in flight, and nothing will be started: the rest is the next owner's. */
+const drained = ({ core }: Run.Run): boolean => core.draining && core.attempts.size === 0 && core.events.length === 0
+
+const awaitEvent = (driver: Driver): Effect.Effect<void> =>
+  Effect.callback((resume) => {
+    const { core } = driver.run
+    if (core.events.length > 0 || driver.abandoned) return resume(Effect.void)
+    core.wake = () => {
+      core.wake = () => {}
+      resume(Effect.void)
+    }
+  })
+
+const handleEvents = Effect.fnUntraced(function*(driver: Driver) {
+  const { run } = driver
+  const { core } = run
+  while (core.events.length > 0 && run.ending === undefined && !driver.abandoned) {
+    const event = core.events.shift()!
+    const effect = event()
+    if (effect !== undefined) yield* Core.provide(effect, core.context)
+    if (driver.mailDue) {
+      driver.mailDue = false
+      yield* Mail.read(run)
+    }
+    yield* Intake.quiesce(run)
+  }
+})
+
+/** Starts what may start; flushes first where a step is about to act. */
+const act = Effect.fnUntraced(function*(driver: Driver) {
+  const { run } = driver
+  const now = run.startNow
+  run.startNow = []
+  start(run, now)
+  if (run.startDurable.length === 0 && !run.core.mustFlush) return
+  const durable = run.startDurable
+  run.startDurable = []
+  yield* flush(driver)
+  if (run.ending !== undefined || durable.length === 0) return
+  start(run, durable)
+})
+
+const start = (run: Run.Run, tasks: ReadonlyArray<Run.Task>): void => {
+  for (const task of tasks) {
+    if (task.phase === "done" || run.core.draining || run.core.seal?._tag === "Park") continue
+    if (task._tag !== "Scope") Forward.start(run.settler, task)
+    else if (Undoing.settledIn(run, task.scope)) Undoing.scope(run, task)
+    else run.startNow.push(task)
+  }
+}
+
+const stop = (run: Run.Run): void => {
+  run.body.close()
+  for (const task of run.tasks.values()) if (task._tag !== "Scope") Forward.leave(task)
+  for (const fiber of [...run.core.attempts, ...run.core.waits]) fiber.interruptUnsafe()
+}
+
+/** Nobody should have to poll to learn that a person is needed. */
+const announce = ({ run }: Driver): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    if (run.ending?._tag !== "Ended" || run.ending.entry._tag !== "SagaParked") return Effect.void
+    return Effect.logWarning(`${run.core.id} is parked: ${describe(run.ending.entry.reason)}`)
+  })
+
+/** A bug in the library itself, or an interruption: the execution is recovered by whoever claims it next. */
+const left = (driver: Driver, cause: Cause.Cause<unknown>): Effect.Effect<void> => {
+  driver.run.ending = { _tag: "Left" }
+  return Cause.hasInterruptsOnly(cause)
+    ? Effect.void
+    : Effect.logError(`${driver.run.core.id} left this process and will be claimed again`, cause)
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// internal: writing
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** Sends what is pending as one append; afterwards it is durable, or the execution is not ours any more. */
+const flush = Effect.fnUntraced(function*(driver: Driver) {
+  const { options, run, started } = driver
+  const { core } = run
+  const entries = core.pending
+  const waiters = core.onDurable
+  if (entries.length === 0 && waiters.length === 0) return
+  core.pending = []
+  core.onDurable = []
+  core.mustFlush = false
+  if (entries.length === 0) return waiters.forEach((waiter) => waiter())
+  const create = run.seq === 0 && options.from._tag === "Start"
+    ? { name: options.handler.definition.tag, payload: options.from.payloadText }
+    : undefined
+  const row = {
+    status: run.status,
+    result: run.end === undefined ? null : JSON.stringify(run.end),
+    worker: run.end === undefined ? options.worker : null,
+    wakeAt: null,
+    received: run.received
+  }
+  const withRow = create !== undefined || core.rowChanged
+  core.rowChanged = false
+  const written = yield* Effect.exit(options.writer.append({
+    execution: core.id,
+    seq: run.seq,
+    token: options.token(),
+    at: core.at,
+    entries: JSON.stringify(entries),
+    create,
+    row: withRow ? row : undefined
+  }))
+  if (Exit.isFailure(written)) return refused(run, written.cause)
+  if (written.value === "Lost") {
+    run.ending = create === undefined ? { _tag: "Left" } : { _tag: "Exists" }
+    return
+  }
+  if (run.seq++ === 0) Deferred.doneUnsafe(started, Exit.succeed(undefined))
+  driver.durableEnd = run.end !== undefined
+  for (const waiter of waiters) waiter()
+})
+
+/** The store refused this append for good, or the lease ended before it answered. */
+const refused = (run: Run.Run, cause: Cause.Cause<StoreError>): void => {
+  const error = Cause.findErrorOption(cause)
+  if (Option.isSome(error) && run.seq === 0) {
+    run.ending = { _tag: "Failed", error: error.value }
+  } else if (Option.isSome(error) && !error.value.retryable && run.end?._tag !== "SagaParked") {
+    // What was refused is not in the journal, so there it did not happen: only the park is recorded.
+    Run.finishPark(run, { _tag: "Unencodable", what: "an append", message: error.value.message })
+  } else {
+    run.ending = { _tag: "Left" }
+  }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// internal: where it goes from here
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** Moves the execution on where that takes no event: to its end, to its roll-back, to its park. */
+const advance = Effect.fnUntraced(function*(run: Run.Run) {
+  const { body, core } = run
+  if (run.ending !== undefined) return
+  if (core.seal?._tag === "Park") {
+    if (Run.inFlight(run) === 0) Run.finishPark(run, core.seal.reason)
+    return
+  }
+  if (run.rollingBack) return
+  // A saga that has nothing left to do ends here; everything else is the next owner's.
+  if (core.draining && (run.commits.length > 0 || !body.exit() || Exit.isFailure(body.exit()!))) return
+  if (core.cancelPending !== undefined) yield* settlePivot(run)
+  if (core.seal?._tag === "Cancel") return yield* advanceCancel(run, core.seal.reason)
+  const exit = body.exit()
+  if (exit === undefined || core.seal !== undefined) return
+  const orphan = Run.orphan(run)
+  if (orphan !== undefined) {
+    const message = `${orphan} was asked by a fiber that outlives the saga's body: join it before the body ends`
+    return Run.park(run, { _tag: "Defect", message })
+  }
+  const commits = Exit.isSuccess(exit) && run.commits.length > 0 && core.pivotPassed
+  if (!commits && Run.unsettled(run)) return
+  if (Exit.isSuccess(exit)) return yield* complete(run, exit.value)
+  yield* fail(run, exit.cause)
+})
+
+/** A cancel waits for the pivot: it is not tried again, and what is in flight is awaited. */
+const settlePivot = Effect.fnUntraced(function*(run: Run.Run) {
+  for (const task of run.tasks.values()) {
+    if (task._tag === "Step" && task.request.kind === "pivot") {
+      yield* Forward.withdraw(run.settler, task) ?? Effect.void
+    }
+  }
+})
+
+const advanceCancel = Effect.fnUntraced(function*(run: Run.Run, reason: string | undefined) {
+  yield* settleAll(run)
+  if (Run.unsettled(run) || run.core.seal?._tag !== "Cancel") return
+  Undoing.begin(
+    run,
+    { _tag: "Cancelled", ...(reason === undefined ? undefined : { reason }) },
+    Undoing.cancelled(run, reason)
+  )
+})
+
+/** Nothing new is tried: what waits is settled, what is in flight is awaited. */
+const settleAll = Effect.fnUntraced(function*(run: Run.Run) {
+  run.startNow = run.startNow.filter((_) => _._tag === "Scope")
+  run.startDurable = []
+  for (const task of run.tasks.values()) {
+    if (task._tag !== "Scope") yield* Forward.withdraw(run.settler, task) ?? Effect.void
+  }
+})
+
+const complete = Effect.fnUntraced(function*(run: Run.Run, value: unknown) {
+  if (run.commits.length > 0 && !run.core.pivotPassed) {
+    Intake.passPivot(run)
+    return yield* Intake.quiesce(run)
+  }
+  if (!Intake.allCommitted(run)) return
+  const json = yield* stored(run, run.handler.definition.success.encode(value))
+  if (Result.isFailure(json)) {
+    return Run.park(run, { _tag: "Unencodable", what: "the saga's result", message: json.failure })
+  }
+  Run.finish(run, { _tag: "SagaCompleted", at: Core.now(run.core), value: json.success }, "completed")
+})
+
+const fail = Effect.fnUntraced(function*(run: Run.Run, cause: Cause.Cause<unknown>) {
+  const error = Cause.findErrorOption(cause)
+  const died = (message: string) => Run.park(run, { _tag: "Defect", message })
+  if (Cause.hasDies(cause) || Option.isNone(error)) return died(Attempt.defectMessage(cause))
+  if (run.core.pivotPassed) return died(`it failed after the point of no return: ${Attempt.defectMessage(cause)}`)
+  const json = yield* stored(run, run.handler.definition.error.encode(error.value))
+  if (Result.isFailure(json)) {
+    return died(`it failed with an error that the saga does not declare: ${Attempt.defectMessage(cause)}`)
+  }
+  Undoing.begin(run, { _tag: "Failed", error: json.success }, cause)
+})
+
+const stored = (run: Run.Run, encode: Effect.Effect<Schema.Json, Schema.SchemaError, unknown>) =>
+  Effect.map(Core.provide(Effect.exit(encode), run.core.context), (exit): Result.Result<Schema.Json, string> => {
+    if (Exit.isFailure(exit)) return Result.fail(Attempt.defectMessage(exit.cause))
+    return Result.mapError(Core.check(run.core, exit.value), (error) => error.message)
+  })

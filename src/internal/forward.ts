@@ -1,0 +1,589 @@
+/**
+ * Steps and timers of one execution: attempts, retries, doubt, and how each is settled.
+ *
+ * The table of outcomes is here. A task is what the journal calls a step (or a timer) together with the body's request;
+ * this module records what happens to it and says when it is settled. It does not know the body, nor the roll-back.
+ *
+ * @since 0.1.0
+ */
+import * as Cause from "effect/Cause"
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import type * as Schema from "effect/Schema"
+import type { Check, StepRequest } from "../Execution.ts"
+import * as Journal from "../Journal.ts"
+import type { ParkReason } from "../SagaError.ts"
+import { TimedOut } from "../Step.ts"
+import * as Attempt from "./attempt.ts"
+import type { Asked } from "./body.ts"
+import * as Core from "./core.ts"
+
+/**
+ * A step in flight, from its intent to its outcome.
+ *
+ * **Details**
+ *
+ * `ready`: recorded, not started. `running`: an attempt or a check is in flight. `waiting`: in back-off. `done`:
+ * settled.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface StepTask {
+  readonly _tag: "Step"
+  readonly key: string
+  readonly asked: Asked
+  readonly request: StepRequest
+  readonly ref: Journal.Ref
+  phase: "ready" | "running" | "waiting" | "done"
+  /** The attempts that the journal has, the last one included. */
+  readonly history: Array<Journal.FailedAttempt>
+  refusals: number
+  /** Its intent is from another process, so an attempt may have been in flight when that died. */
+  recovered: boolean
+  schedule: Attempt.Step | undefined
+  cancelWait: (() => void) | undefined
+}
+
+/**
+ * A timer in flight.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface TimerTask {
+  readonly _tag: "Timer"
+  readonly key: string
+  readonly asked: Asked
+  readonly ref: Journal.Ref
+  readonly wakeAt: number
+  phase: "ready" | "waiting" | "done"
+  cancelWait: (() => void) | undefined
+}
+
+/**
+ * What settles tasks: the executor.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Settler {
+  readonly core: Core.Core
+  /** The outcome is recorded: hold its compensation and answer the body, if it still listens. */
+  readonly settled: (task: StepTask | TimerTask, exit: Exit.Exit<unknown, unknown>) => void
+  /** Nothing goes on without a person. */
+  readonly park: (reason: ParkReason) => void
+}
+
+/**
+ * A step that was asked for and has its intent recorded.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const stepTask = (
+  key: string,
+  asked: Asked,
+  request: StepRequest,
+  known: Journal.StepState | undefined
+): StepTask => ({
+  _tag: "Step",
+  key,
+  asked,
+  request,
+  ref: Core.refOf(asked),
+  phase: "ready",
+  history: known === undefined ? [] : [...known.attempts],
+  refusals: known?.refusals ?? 0,
+  recovered: known !== undefined,
+  schedule: undefined,
+  cancelWait: undefined
+})
+
+/**
+ * The outcome of what did not happen and is not asked for any more.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const withdrawn: Exit.Exit<never> = Exit.interrupt()
+
+/**
+ * Whether a step's effect must be preceded by a durable intent.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const acts = (request: StepRequest): boolean =>
+  request.kind === "compensable" || request.kind === "retryable" || request.kind === "pivot"
+
+/**
+ * Starts a task, or takes it up where another process left it.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const start = (to: Settler, task: StepTask | TimerTask): void => {
+  if (task.phase !== "ready") return
+  if (task._tag === "Timer") return startTimer(to, task)
+  if (task.request.kind === "onRollback" || task.request.kind === "onCommit") {
+    task.phase = "running"
+    return Core.emit(to.core, () => succeed(to, task, null))
+  }
+  const last = task.history.at(-1)
+  if (last?.outcome === "pending") return wait(to, task, last.wakeAt ?? 0, () => runCheck(to, task, "pending"))
+  if (last?.wakeAt !== undefined && last.wakeAt > to.core.clock.currentTimeMillisUnsafe()) {
+    return wait(to, task, last.wakeAt, () => attempt(to, task))
+  }
+  // An attempt may have been in flight when its process died; a defect that a person resumed runs again as it is.
+  if (
+    task.recovered && acts(task.request) && task.request.check !== undefined &&
+    (last?.outcome !== "defect" || isSettling(to, task))
+  ) {
+    return runCheck(to, task, "crash")
+  }
+  attempt(to, task)
+}
+
+/**
+ * The asking code is gone, or the saga rolls back: nothing new is tried, what is in flight is awaited, what waits is
+ * settled by its last outcome.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const withdraw = (to: Settler, task: StepTask | TimerTask): Effect.Effect<void, never, unknown> | void => {
+  if (task.phase === "done" || task.phase === "running") return
+  if (task._tag === "Timer") {
+    task.cancelWait?.()
+    Core.record(to.core, { _tag: "TimerWithdrawn", at: Core.now(to.core), ...task.ref })
+    return settle(to, task, withdrawn)
+  }
+  const last = task.history.at(-1)
+  if (task.phase === "ready") {
+    // A recovered task may have acted: it is checked or run again under its key, then undone.
+    if (task.recovered && acts(task.request) && last?.wakeAt === undefined) return start(to, task)
+    if (!task.recovered || !acts(task.request)) return withdrawStep(to, task)
+    if (last!.wakeAt! <= to.core.clock.currentTimeMillisUnsafe()) return start(to, task)
+  }
+  // A check is asked again: only it can say how the attempt ended.
+  if (last?.outcome === "pending") return task.phase === "ready" ? start(to, task) : undefined
+  task.cancelWait?.()
+  if (last?.outcome !== "timeout" && last?.error === undefined) return withdrawStep(to, task)
+  task.phase = "running"
+  return last.outcome === "timeout" ? doubt(to, task) : refuse(to, task, last.error!)
+}
+
+/**
+ * Stops waiting without recording anything: another process takes over.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const leave = (task: StepTask | TimerTask): void => task.cancelWait?.()
+
+// ---------------------------------------------------------------------------------------------------------------------
+// internal: attempts
+// ---------------------------------------------------------------------------------------------------------------------
+
+type StepOutcome =
+  | { readonly _tag: "Stored"; readonly json: Schema.Json }
+  | { readonly _tag: "Refused"; readonly error: unknown; readonly json: Schema.Json }
+  | { readonly _tag: "Unstorable"; readonly what: string; readonly message: string }
+
+const context = (to: Settler, task: StepTask): Context.Context<never> =>
+  Core.stepContext(to.core, task.asked, {
+    key: Core.stepKey(to.core, task.ref, task.refusals),
+    attempt: task.history.length + 1
+  })
+
+/** Runs one attempt: the effect in a scope of its own, and its result through the step's schema. */
+const attempt = (to: Settler, task: StepTask): void => {
+  const { core } = to
+  if (!core.mayAct()) return core.leave()
+  task.phase = "running"
+  const { request } = task
+  // What is known of the outcome is not lost to a timeout that comes while it is encoded.
+  const stored = Effect.uninterruptibleMask((restore) =>
+    Effect.matchEffect(restore(Effect.scoped(request.execute as Effect.Effect<unknown, unknown, never>)), {
+      onSuccess: (value) => encoded(to, request.success.encode(value), "the result of", task),
+      onFailure: (error): Effect.Effect<StepOutcome, never, unknown> =>
+        Effect.map(
+          encoded(to, request.error.encode(error), "the error of", task),
+          (outcome) => outcome._tag === "Stored" ? { _tag: "Refused", error, json: outcome.json } : outcome
+        )
+    })
+  )
+  Core.fork(
+    core,
+    core.attempts,
+    Attempt.run(stored, request.timeout, core.limits.grace),
+    context(to, task),
+    (outcome) => afterAttempt(to, task, outcome),
+    Attempt.selfInterrupted
+  )
+}
+
+const encoded = (
+  to: Settler,
+  encode: Effect.Effect<Schema.Json, Schema.SchemaError, unknown>,
+  what: string,
+  task: StepTask
+): Effect.Effect<StepOutcome, never, unknown> =>
+  Effect.matchEffect(encode, {
+    onFailure: (error) => Effect.succeed(unstorable(what, task, error.message)),
+    onSuccess: (json) => {
+      const checked = Core.check(to.core, json)
+      return Effect.succeed<StepOutcome>(
+        Result.isSuccess(checked) ? { _tag: "Stored", json } : unstorable(what, task, checked.failure.message)
+      )
+    }
+  })
+
+const unstorable = (what: string, task: StepTask, message: string): StepOutcome => ({
+  _tag: "Unstorable",
+  what: `${what} ${Journal.refName(task.ref)}`,
+  message
+})
+
+const afterAttempt = (
+  to: Settler,
+  task: StepTask,
+  outcome: Attempt.Outcome<StepOutcome, never>
+): Effect.Effect<void, never, unknown> | void => {
+  switch (outcome._tag) {
+    case "Succeeded":
+      return afterStored(to, task, outcome.value)
+    case "Failed":
+      return
+    case "TimedOut":
+      return afterTimeout(to, task)
+    case "StillRunning":
+      failed(to, task, { outcome: "timeout", message: "it goes on past its timeout and the grace" })
+      return to.park({
+        _tag: "Unknown",
+        step: Journal.refName(task.ref),
+        message: "its attempt goes on past its timeout and does not yield to interruption"
+      })
+    case "Died":
+      return task.request.check !== undefined && acts(task.request)
+        ? runCheck(to, task, "defect", outcome.cause)
+        : died(to, task, outcome.cause)
+  }
+}
+
+const afterStored = (to: Settler, task: StepTask, stored: StepOutcome): Effect.Effect<void, never, unknown> | void => {
+  switch (stored._tag) {
+    case "Stored":
+      return succeed(to, task, stored.json)
+    case "Refused":
+      return retry(to, task, "refused", stored.error, stored.json)
+    case "Unstorable":
+      failed(to, task, { outcome: "defect", message: stored.message })
+      return to.park({ _tag: "Unencodable", what: stored.what, message: stored.message })
+  }
+}
+
+/** Nobody knows whether it happened; for a read, that does not matter. */
+const afterTimeout = (to: Settler, task: StepTask): Effect.Effect<void, never, unknown> | void => {
+  if (acts(task.request) && task.request.check !== undefined) return runCheck(to, task, "timeout")
+  return retryTimedOut(to, task, acts(task.request) ? "timeout" : "refused")
+}
+
+const died = (to: Settler, task: StepTask, cause: Cause.Cause<unknown>): void => {
+  const message = Attempt.defectMessage(cause)
+  failed(to, task, { outcome: "defect", message })
+  to.park({ _tag: "Defect", step: Journal.refName(task.ref), message })
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// internal: doubt
+// ---------------------------------------------------------------------------------------------------------------------
+
+type Why = "timeout" | "crash" | "defect" | "pending"
+
+/** Asks the participant whether the attempt under the current key happened. */
+const runCheck = (to: Settler, task: StepTask, why: Why, cause?: Cause.Cause<unknown>): void => {
+  const { core } = to
+  task.phase = "running"
+  const check = task.request.check!
+  const answer = Effect.suspend(() => check(Core.stepKey(core, task.ref, task.refusals))).pipe(
+    Effect.flatMap((found) => toCheck(to, task, found))
+  )
+  Core.fork(
+    core,
+    core.attempts,
+    Attempt.run(Effect.scoped(answer as Effect.Effect<CheckOutcome, never, never>), undefined, core.limits.grace),
+    context(to, task),
+    (outcome) => afterCheck(to, task, why, cause, outcome),
+    Attempt.selfInterrupted
+  )
+}
+
+type CheckOutcome =
+  | { readonly _tag: "Happened"; readonly stored: StepOutcome }
+  | { readonly _tag: "Never" }
+  | { readonly _tag: "StillGoing" }
+
+const toCheck = (
+  to: Settler,
+  task: StepTask,
+  found: Option.Option<unknown> | Check<unknown>
+): Effect.Effect<CheckOutcome, never, unknown> => {
+  if (found._tag === "None" || found._tag === "Never") return Effect.succeed({ _tag: "Never" })
+  if (found._tag === "StillGoing") return Effect.succeed(found)
+  return Effect.map(
+    encoded(to, task.request.success.encode(found.value), "the checked result of", task),
+    (stored) => ({ _tag: "Happened", stored })
+  )
+}
+
+const afterCheck = (
+  to: Settler,
+  task: StepTask,
+  why: Why,
+  cause: Cause.Cause<unknown> | undefined,
+  outcome: Attempt.Outcome<CheckOutcome, never>
+): Effect.Effect<void, never, unknown> | void => {
+  if (outcome._tag !== "Succeeded") {
+    return died(to, task, outcome._tag === "Died" ? outcome.cause : Cause.die(new Error("its check did not end")))
+  }
+  const answer = outcome.value
+  if (answer._tag === "Happened") return afterStored(to, task, answer.stored)
+  if (why === "defect") return died(to, task, cause!)
+  if (answer._tag === "StillGoing") return stillGoing(to, task)
+  if (why !== "crash") return retryTimedOut(to, task, "never")
+  // It did not happen and never will under this key.
+  if (isSettling(to, task)) return withdrawStep(to, task)
+  failed(to, task, { outcome: "never" })
+  wait(to, task, to.core.at, () => attempt(to, task))
+}
+
+/** The participant is still at it: the schedule says when to ask again. */
+const stillGoing = (to: Settler, task: StepTask): Effect.Effect<void, never, unknown> =>
+  Effect.map(next(to, task, new TimedOut({ step: task.ref.name })), (time) => {
+    if (time === undefined) {
+      failed(to, task, { outcome: "timeout" })
+      return to.park({
+        _tag: "Unknown",
+        step: Journal.refName(task.ref),
+        message: "its check says that it is still going on, and the schedule has ended"
+      })
+    }
+    failed(to, task, { outcome: "pending", wakeAt: time })
+    wait(to, task, time, () => runCheck(to, task, "pending"))
+  })
+
+/** The schedule has ended on a timeout: the step's `unknown` decides. */
+const doubt = (to: Settler, task: StepTask): Effect.Effect<void, never, unknown> | void => {
+  if (task.request.unknown === "refused" || !acts(task.request)) return refuseTimedOut(to, task)
+  if (task.history.at(-1)?.outcome !== "timeout") failed(to, task, { outcome: "timeout" })
+  to.park({
+    _tag: "Unknown",
+    step: Journal.refName(task.ref),
+    message: "it timed out, and nobody knows whether it happened"
+  })
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// internal: retries
+// ---------------------------------------------------------------------------------------------------------------------
+
+const retryTimedOut = (
+  to: Settler,
+  task: StepTask,
+  outcome: "timeout" | "never" | "refused"
+): Effect.Effect<void, never, unknown> => {
+  const error = new TimedOut({ step: task.ref.name })
+  return Effect.flatMap(
+    Effect.orDie(task.request.error.encode(error)),
+    (json) => retry(to, task, outcome, error, json) ?? Effect.void
+  )
+}
+
+const refuseTimedOut = (to: Settler, task: StepTask): Effect.Effect<void, never, unknown> =>
+  Effect.flatMap(
+    Effect.orDie(task.request.error.encode(new TimedOut({ step: task.ref.name }))),
+    (json) => refuse(to, task, json)
+  )
+
+/** Nothing new is tried any more, only what is in flight is brought to its outcome. */
+const isSettling = ({ core }: Settler, task: StepTask): boolean =>
+  task.asked.withdrawn || core.cancelPending !== undefined || (core.seal !== undefined && core.seal._tag !== "Park")
+
+/** Tries again when the schedule says so; otherwise the outcome stands. */
+const retry = (
+  to: Settler,
+  task: StepTask,
+  outcome: "refused" | "timeout" | "never",
+  error: unknown,
+  json: Schema.Json
+): Effect.Effect<void, never, unknown> | void => {
+  // A park is not the end: the schedule goes on when somebody resumes it.
+  const settling = isSettling(to, task)
+  if (settling && task.request.kind !== "retryable") {
+    return outcome === "timeout" ? doubt(to, task) : refuse(to, task, json)
+  }
+  return Effect.flatMap(next(to, task, error), (time) => {
+    if (time === undefined) {
+      if (task.request.kind === "retryable") return exhausted(to, task, outcome, error, json)
+      return (outcome === "timeout" ? doubt(to, task) : refuse(to, task, json)) ?? Effect.void
+    }
+    failed(to, task, { outcome, error: json, wakeAt: time })
+    wait(to, task, time, () => attempt(to, task))
+    return Effect.void
+  })
+}
+
+const exhausted = (
+  to: Settler,
+  task: StepTask,
+  outcome: "refused" | "timeout" | "never",
+  error: unknown,
+  json: Schema.Json
+): Effect.Effect<void> => {
+  failed(to, task, { outcome, error: json })
+  to.park({ _tag: "Exhausted", step: Journal.refName(task.ref), message: Attempt.defectMessage(Cause.fail(error)) })
+  return Effect.void
+}
+
+/**
+ * When the schedule wants the next attempt. It is fed what the journal holds first, so a restart does not rewind it; an
+ * attempt without a wake time was not its business (a crash, a defect), and takes nothing of its budget.
+ */
+const next = (to: Settler, task: StepTask, error: unknown): Effect.Effect<number | undefined, never, unknown> => {
+  const schedule = task.request.retry ?? (task.request.kind === "retryable" ? Attempt.endless : undefined)
+  if (schedule === undefined) return Effect.succeed(undefined)
+  const step = task.schedule === undefined
+    ? Effect.flatMap(Attempt.stepper(schedule), (made) => {
+      task.schedule = made
+      return Effect.as(
+        Effect.forEach(
+          task.history.filter((past) => past.wakeAt !== undefined),
+          (past) => Effect.flatMap(pastError(task, past), (input) => made(past.at, input)),
+          { discard: true }
+        ),
+        made
+      )
+    })
+    : Effect.succeed(task.schedule)
+  return Effect.flatMap(step, (made) => made(Core.now(to.core), error)).pipe(
+    Effect.provideContext(context(to, task)),
+    Effect.catchCause((cause) =>
+      Effect.sync(() => {
+        died(to, task, cause)
+        return undefined
+      })
+    )
+  )
+}
+
+const pastError = (task: StepTask, past: Journal.FailedAttempt): Effect.Effect<unknown, unknown, unknown> =>
+  past.error === undefined
+    ? Effect.succeed(new TimedOut({ step: task.ref.name }))
+    : task.request.error.decode(past.error)
+
+/** Waits until `time`, and until why it waits is durable: a key is not used before the refusal that made it is. */
+const wait = (to: Settler, task: StepTask, time: number, then: () => void): void => {
+  const { core } = to
+  task.phase = "waiting"
+  let durable = core.pending.length === 0
+  let due = false
+  let cancelled = false
+  const go = () => {
+    // Nothing new is tried once the process shuts down or a park is decided: the journal has when to go on.
+    if (!cancelled && task.phase === "waiting" && !core.draining && core.seal?._tag !== "Park") then()
+  }
+  if (!durable) {
+    core.mustFlush = true
+    core.onDurable.push(() => {
+      durable = true
+      if (due) Core.emit(core, go)
+    })
+  }
+  const cancelTimer = Core.wakeAt(core, time, () => {
+    due = true
+    if (durable) go()
+  })
+  task.cancelWait = () => {
+    cancelled = true
+    cancelTimer()
+  }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// internal: recording
+// ---------------------------------------------------------------------------------------------------------------------
+
+const failed = (
+  to: Settler,
+  task: StepTask,
+  attempt: {
+    readonly outcome: Journal.AttemptOutcome
+    readonly error?: Schema.Json
+    readonly message?: string
+    readonly wakeAt?: number
+  }
+): void => {
+  const at = Core.now(to.core)
+  const number = task.history.length + 1
+  Core.record(to.core, { _tag: "AttemptFailed", at, ...task.ref, attempt: number, ...attempt })
+  task.history.push({
+    at,
+    attempt: number,
+    outcome: attempt.outcome,
+    error: attempt.error,
+    message: attempt.message,
+    wakeAt: attempt.wakeAt
+  })
+  if (attempt.outcome === "refused" || attempt.outcome === "never") task.refusals++
+}
+
+const succeed = (to: Settler, task: StepTask, json: Schema.Json): Effect.Effect<void, never, unknown> =>
+  Effect.matchEffect(Core.provide(task.request.success.decode(json), Core.outerContext(to.core, task.asked)), {
+    onFailure: (error) => {
+      failed(to, task, { outcome: "defect", message: error.message })
+      to.park({ _tag: "Unencodable", what: `the result of ${Journal.refName(task.ref)}`, message: error.message })
+      return Effect.void
+    },
+    onSuccess: (value) => {
+      const attempt = task.history.length + 1
+      Core.record(to.core, { _tag: "StepSucceeded", at: Core.now(to.core), ...task.ref, attempt, value: json })
+      settle(to, task, Exit.succeed(value))
+      return Effect.void
+    }
+  })
+
+const refuse = (to: Settler, task: StepTask, json: Schema.Json): Effect.Effect<void, never, unknown> =>
+  Effect.map(
+    Core.provide(Effect.exit(task.request.error.decode(json)), Core.outerContext(to.core, task.asked)),
+    (exit) => {
+      const attempt = Math.max(1, task.history.length + (task.phase === "running" ? 1 : 0))
+      Core.record(to.core, { _tag: "StepFailed", at: Core.now(to.core), ...task.ref, attempt, error: json })
+      settle(to, task, Exit.isSuccess(exit) ? Exit.fail(exit.value) : Exit.failCause(exit.cause))
+    }
+  )
+
+/** It did not happen, and is not asked for any more. */
+const withdrawStep = (to: Settler, task: StepTask): void => {
+  Core.record(to.core, { _tag: "StepWithdrawn", at: Core.now(to.core), ...task.ref })
+  settle(to, task, withdrawn)
+}
+
+const settle = (to: Settler, task: StepTask | TimerTask, exit: Exit.Exit<unknown, unknown>): void => {
+  task.phase = "done"
+  task.cancelWait = undefined
+  to.settled(task, exit)
+}
+
+const startTimer = (to: Settler, task: TimerTask): void => {
+  task.phase = "waiting"
+  task.cancelWait = Core.wakeAt(to.core, task.wakeAt, () => {
+    if (task.phase !== "waiting" || to.core.draining) return
+    Core.record(to.core, { _tag: "TimerFired", at: Core.now(to.core), ...task.ref })
+    settle(to, task, Exit.void)
+  })
+}

@@ -1,0 +1,205 @@
+/**
+ * What the body asks becomes an intent in the journal.
+ *
+ * Runs the body to quiescence, takes its requests in order, and records each; starting them is the executor's. While
+ * the execution replays, requests only wait for the journal to name them.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Journal from "../Journal.ts"
+import * as Attempt from "./attempt.ts"
+import type * as Body from "./body.ts"
+import * as Core from "./core.ts"
+import * as Forward from "./forward.ts"
+import * as Run from "./run.ts"
+import * as Undoing from "./undoing.ts"
+
+/**
+ * Runs the body until it waits, and takes what it asked.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const quiesce = Effect.fnUntraced(function*(run: Run.Run) {
+  const { body, core } = run
+  const withdrawn: Array<Body.Asked> = []
+  while (true) {
+    if (!body.drive()) {
+      // A body that never waits must not keep its process from going.
+      if (core.left) return
+      yield* Effect.yieldNow
+      continue
+    }
+    const violation = body.violation()
+    if (violation !== undefined && core.seal === undefined) {
+      return Run.park(run, { _tag: "Defect", message: violation })
+    }
+    const asked = body.takeAsked()
+    withdrawn.push(...body.takeWithdrawn())
+    const commit = nextCommit(run)
+    if (commit !== undefined) asked.push(commit)
+    if (asked.length === 0 && withdrawn.length === 0) return
+    for (const one of asked) {
+      if (run.mode === "replay") run.open.set(Run.keyOf(one), one)
+      else accept(run, one)
+    }
+    // One at a time: the answer to the first may run code before the second is answered, as on replay.
+    const one = withdrawn.shift()
+    if (one !== undefined) yield* withdraw(run, one)
+  }
+})
+
+/**
+ * A new request: its intent is recorded, and it waits to be started.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const accept = (run: Run.Run, asked: Body.Asked): void => {
+  const { core } = run
+  const { request } = asked
+  // The point of no return goes with the pivot that happened, also when the process shuts down.
+  if (core.seal !== undefined || (core.draining && request._tag !== "PointOfNoReturn")) return
+  if (Undoing.undone(run, asked)) {
+    return Run.park(run, {
+      _tag: "Defect",
+      message: `${asked.name} was asked in a Saga.scoped that has failed: join inside it what you fork inside it`
+    })
+  }
+  switch (request._tag) {
+    case "Step":
+      return acceptStep(run, asked)
+    case "Timer": {
+      const at = Core.now(core)
+      const task = timerTask(Run.keyOf(asked), asked, at + request.millis)
+      run.tasks.set(task.key, task)
+      Core.record(core, { _tag: "TimerSet", at, ...task.ref, wakeAt: task.wakeAt })
+      run.startNow.push(task)
+      return
+    }
+    case "PointOfNoReturn":
+      passPivot(run)
+      return Run.answer(run, asked, Exit.void, core.at)
+    case "RollbackScope": {
+      const { cause, scope } = request
+      const task: Run.ScopeTask = { _tag: "Scope", key: Run.keyOf(asked), asked, scope, cause, phase: "ready" }
+      run.tasks.set(task.key, task)
+      Core.record(core, {
+        _tag: "RollbackStarted",
+        at: Core.now(core),
+        scope,
+        cause: { _tag: "Failed", error: Attempt.defectMessage(cause) }
+      })
+      run.startNow.push(task)
+      return
+    }
+  }
+}
+
+/**
+ * A timer that was asked for.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const timerTask = (key: string, asked: Body.Asked, wakeAt: number): Forward.TimerTask => ({
+  _tag: "Timer",
+  key,
+  asked,
+  ref: Core.refOf(asked),
+  wakeAt,
+  phase: "ready",
+  cancelWait: undefined
+})
+
+/**
+ * From here nothing is undone.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const passPivot = (run: Run.Run): void => {
+  Core.record(run.core, { _tag: "PivotPassed", at: Core.now(run.core) })
+  run.core.pivotPassed = true
+  Run.setStatus(run, "settling")
+}
+
+/**
+ * Whether every effect that waits for the commit has run.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const allCommitted = (run: Run.Run): boolean =>
+  run.committed === run.commits.length && (run.commits.at(-1)?.answered ?? true)
+
+// ---------------------------------------------------------------------------------------------------------------------
+// internal
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** Nobody asks for this any more: it is settled, unless the journal says how. */
+const withdraw = Effect.fnUntraced(function*(run: Run.Run, asked: Body.Asked) {
+  const key = Run.keyOf(asked)
+  const task = run.tasks.get(key)
+  if (task === undefined) {
+    // It was never recorded, since the process was shutting down, and it will not be: it never existed.
+    if (run.mode === "replay" && run.intents.has(key)) return
+    run.open.delete(key)
+    return run.body.deliver(asked, Forward.withdrawn)
+  }
+  if (run.mode === "live" && task._tag !== "Scope") yield* Forward.withdraw(run.settler, task) ?? Effect.void
+})
+
+const acceptStep = (run: Run.Run, asked: Body.Asked): void => {
+  const { core } = run
+  const { request } = asked
+  if (request._tag !== "Step") return
+  const wrong = phaseError(run, request.kind)
+  if (wrong !== undefined) return Run.park(run, { _tag: "Defect", step: asked.name, message: wrong })
+  const task = Forward.stepTask(Run.keyOf(asked), asked, request, undefined)
+  run.tasks.set(task.key, task)
+  Core.record(core, {
+    _tag: "StepStarted",
+    at: Core.now(core),
+    ...task.ref,
+    kind: request.kind,
+    ...(asked.scope === "" ? undefined : { scope: asked.scope })
+  })
+  if (Forward.acts(request)) run.startDurable.push(task)
+  else run.startNow.push(task)
+}
+
+/** The types say so too; this is for what they could not see. */
+const phaseError = (run: Run.Run, kind: Journal.Kind): string | undefined => {
+  if (run.core.pivotPassed) {
+    return kind === "compensable" || kind === "pivot" || kind === "onRollback"
+      ? "after the point of no return nothing can be compensated and nothing decides: use Step.retryable"
+      : undefined
+  }
+  return kind === "retryable"
+    ? "a retryable step is never undone: it belongs after the point of no return, in .settle(...)"
+    : undefined
+}
+
+/** The next effect that waits for the commit; they run one after the other once the body has succeeded. */
+const nextCommit = (run: Run.Run): Body.Asked | undefined => {
+  const hook = run.commits[run.committed]
+  const exit = run.body.exit()
+  if (hook === undefined || !run.core.pivotPassed || exit === undefined || Exit.isFailure(exit)) return undefined
+  const { request } = hook
+  if (request._tag !== "Step" || request.commit === undefined) return undefined
+  const last = run.commits[run.committed - 1]
+  if (last !== undefined && !last.answered) return undefined
+  const asked: Body.Asked = {
+    ...hook,
+    request: request.commit,
+    path: hook.path === "" ? "commit" : `commit.${hook.path}`,
+    withdrawn: false,
+    answered: false,
+    answer: () => {}
+  }
+  run.commits[run.committed++] = asked
+  return asked
+}

@@ -1,0 +1,148 @@
+/**
+ * Group commit: one per process, it gathers what all executions append while the previous write is in flight, and sends
+ * it as one batch.
+ *
+ * Nothing waits for a timer: an idle writer sends at the end of the current tick. A batch that was not acknowledged is
+ * frozen and sent again byte for byte; whether a refused append was one's own is read from its token in a later
+ * statement. The writer knows neither entries nor executions; it never drops an append without an answer.
+ *
+ * @since 0.1.0
+ */
+import * as Cause from "effect/Cause"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Latch from "effect/Latch"
+import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import type { Append, Encoded, StoreError } from "../SagaStore.ts"
+import * as limits from "./limits.ts"
+
+/**
+ * What became of an append. `Lost`: somebody else has written at this place of the journal, or after it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Written = "Kept" | "Lost"
+
+/**
+ * The writer.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface JournalWriter {
+  /**
+   * Appends, and returns once that is durable. Fails only when the store refuses this very append for good, or when
+   * `giveUp` says that there is no point in sending it again; is interrupted when the writer's scope closes first.
+   */
+  readonly append: (append: Append) => Effect.Effect<Written, StoreError>
+}
+
+/**
+ * A writer over a driver, for as long as the scope is open.
+ *
+ * **Details**
+ *
+ * `giveUp` is asked before a batch is sent again: true once the process may no longer write, since its lease ended.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = Effect.fnUntraced(function*(
+  store: Pick<Encoded, "append" | "witness">,
+  giveUp: () => boolean
+): Effect.fn.Return<JournalWriter, never, Scope.Scope> {
+  const maxBatch = yield* limits.MaxBatch
+  const maxDelay = Duration.toMillis(Duration.fromInputUnsafe(yield* limits.MaxResendDelay))
+  let queue: Array<Pending> = []
+  const latch = Latch.makeUnsafe(false)
+
+  const settle = Effect.fnUntraced(function*(batch: ReadonlyArray<Pending>, kept: ReadonlyArray<boolean>) {
+    for (let i = 0; i < batch.length; i++) {
+      const pending = batch[i]!
+      if (kept[i] === true) {
+        pending.answer(Exit.succeed("Kept"))
+        continue
+      }
+      yield* resolve(pending)
+    }
+  })
+
+  /** A refused append is one's own only if its token is there and nothing came after it. */
+  const resolve = (pending: Pending): Effect.Effect<void> =>
+    retrying(store.witness(pending.append.execution, pending.append.seq)).pipe(
+      Effect.matchCause({
+        onFailure: (cause) => pending.answer(Exit.failCause(cause)),
+        onSuccess: ({ last, token }) =>
+          pending.answer(
+            Exit.succeed(token === pending.append.token && last === pending.append.seq ? "Kept" : "Lost")
+          )
+      })
+    )
+
+  const retrying = <A>(effect: Effect.Effect<A, StoreError>, delay = 25): Effect.Effect<A, StoreError> =>
+    Effect.catch(effect, (error) =>
+      error.retryable && !giveUp()
+        ? Effect.andThen(Effect.sleep(delay), retrying(effect, Math.min(delay * 2, maxDelay)))
+        : Effect.fail(error))
+
+  /** A batch that is refused for good is split until the culprit is alone. */
+  const send = (batch: ReadonlyArray<Pending>): Effect.Effect<void> =>
+    Effect.suspend(() => retrying(store.append(batch.map((_) => _.append)))).pipe(
+      Effect.matchCauseEffect({
+        onSuccess: (kept) => settle(batch, kept),
+        onFailure: (cause) => {
+          const error = Cause.findErrorOption(cause)
+          if (batch.length === 1 || Option.isNone(error) || error.value.retryable) {
+            return Effect.sync(() => batch.forEach((_) => _.answer(Exit.failCause(cause))))
+          }
+          const half = batch.length >> 1
+          return Effect.andThen(send(batch.slice(0, half)), send(batch.slice(half)))
+        }
+      })
+    )
+
+  let closed = false
+  const unanswered = new Set<Pending>()
+  yield* Effect.addFinalizer(() =>
+    Effect.sync(() => {
+      closed = true
+      for (const pending of unanswered) pending.answer(Exit.interrupt())
+    })
+  )
+  yield* Effect.gen(function*() {
+    while (true) {
+      yield* latch.await
+      // The rest of this tick belongs to the batch.
+      yield* Effect.yieldNow
+      const batch = queue.length <= maxBatch ? queue : queue.slice(0, maxBatch)
+      queue = queue.length <= maxBatch ? [] : queue.slice(maxBatch)
+      if (queue.length === 0) latch.closeUnsafe()
+      if (batch.length > 0) yield* send(batch)
+    }
+  }).pipe(Effect.forkScoped)
+
+  return {
+    append: (append) =>
+      Effect.callback<Written, StoreError>((resume) => {
+        if (closed) return resume(Effect.interrupt)
+        const pending: Pending = {
+          append,
+          answer: (exit) => {
+            unanswered.delete(pending)
+            resume(exit)
+          }
+        }
+        unanswered.add(pending)
+        queue.push(pending)
+        latch.openUnsafe()
+      })
+  }
+})
+
+interface Pending {
+  readonly append: Append
+  readonly answer: (exit: Exit.Exit<Written, StoreError>) => void
+}

@@ -1,0 +1,153 @@
+/**
+ * What a journal says to a body that runs again: which requests it must ask, and which answers it gets, in order.
+ *
+ * Pure: from entries to instructions. The executor follows them and stops at the first one that the body contradicts.
+ *
+ * @since 0.1.0
+ */
+import * as Journal from "../Journal.ts"
+
+type IntentEntry = Journal.EntryOf<"StepStarted" | "TimerSet" | "RollbackStarted">
+type AnswerEntry = Journal.EntryOf<
+  "StepSucceeded" | "StepFailed" | "StepWithdrawn" | "TimerFired" | "TimerWithdrawn" | "ScopeRolledBack"
+>
+
+/**
+ * One thing that the replay does.
+ *
+ * **Details**
+ *
+ * `Intent`: the body has asked for this by now. `Answer`: it gets this answer now. `Keep`: the answer came when the
+ * seam was closed (a cancel, a park, the roll-back), so the body never sees it, but what it did is held.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Instruction =
+  | { readonly _tag: "Intent"; readonly key: string; readonly entry: IntentEntry }
+  | { readonly _tag: "Answer"; readonly key: string; readonly entry: AnswerEntry }
+  | { readonly _tag: "Keep"; readonly key: string; readonly entry: AnswerEntry }
+  | { readonly _tag: "Pivot"; readonly entry: Journal.EntryOf<"PivotPassed"> }
+
+/**
+ * The keys of requests: one letter for what it is, then which one.
+ *
+ * @category keys
+ * @since 0.1.0
+ */
+export const keys = {
+  step: (ref: Journal.Ref): string => `s${Journal.refKey(ref)}`,
+  timer: (ref: Journal.Ref): string => `t${Journal.refKey(ref)}`,
+  scope: (scope: string): string => `r${scope}`,
+  pivot: "p"
+}
+
+/**
+ * The instructions of a journal.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const plan = (entries: Iterable<Journal.Entry>): ReadonlyArray<Instruction> => {
+  const instructions: Array<Instruction> = []
+  let kept: Array<{ readonly key: string; readonly entry: AnswerEntry }> = []
+  /** Open, closed until a person resumes it, or closed for good. */
+  let seam: "open" | "parked" | "closed" = "open"
+  let pivotPassed = false
+  let cancelled = false
+  /** The pivot in flight. */
+  let deciding: string | undefined
+  const answer = (key: string, entry: AnswerEntry) => {
+    if (seam === "open") instructions.push({ _tag: "Answer", key, entry })
+    else kept.push({ key, entry })
+  }
+  for (const entry of entries) {
+    switch (entry._tag) {
+      case "StepStarted":
+        if (entry.kind === "pivot") deciding = keys.step(entry)
+        instructions.push({ _tag: "Intent", key: keys.step(entry), entry })
+        break
+      case "TimerSet":
+        instructions.push({ _tag: "Intent", key: keys.timer(entry), entry })
+        break
+      case "RollbackStarted":
+        if (entry.scope === "") seam = "closed"
+        else instructions.push({ _tag: "Intent", key: keys.scope(entry.scope), entry })
+        break
+      case "StepSucceeded":
+      case "StepFailed":
+      case "StepWithdrawn":
+        if (deciding === keys.step(entry)) {
+          deciding = undefined
+          if (cancelled && entry._tag !== "StepSucceeded") seam = "closed"
+        }
+        answer(keys.step(entry), entry)
+        break
+      case "TimerFired":
+      case "TimerWithdrawn":
+        answer(keys.timer(entry), entry)
+        break
+      case "ScopeRolledBack":
+        answer(keys.scope(entry.scope), entry)
+        break
+      case "PivotPassed":
+        pivotPassed = true
+        instructions.push({ _tag: "Pivot", entry })
+        break
+      case "ParkRequested":
+      case "SagaParked":
+        if (seam === "open") seam = "parked"
+        break
+      case "CancelRequested":
+        // A pivot in flight decides first: if it happened, the cancel came too late.
+        cancelled = true
+        if (!pivotPassed && deciding === undefined) seam = "closed"
+        break
+      case "Resolved":
+        if (seam === "parked") {
+          seam = "open"
+          for (const { entry, key } of kept) instructions.push({ _tag: "Answer", key, entry })
+          kept = []
+        }
+        break
+      case "SagaStarted":
+      case "Claimed":
+      case "AttemptFailed":
+      case "CompensationStarted":
+      case "CompensationAttemptFailed":
+      case "CompensationSucceeded":
+      case "CompensationFailed":
+      case "SagaCompleted":
+      case "SagaRolledBack":
+        break
+    }
+  }
+  for (const { entry, key } of kept) instructions.push({ _tag: "Keep", key, entry })
+  return instructions
+}
+
+/**
+ * What an instruction says that the journal has, for the sentence of a mismatch.
+ *
+ * @category destructors
+ * @since 0.1.0
+ */
+export const describe = (instruction: Instruction): string => {
+  if (instruction._tag === "Pivot") return "the point of no return"
+  const { entry } = instruction
+  switch (entry._tag) {
+    case "StepStarted":
+      return `step ${Journal.refName(entry)} (${entry.kind})`
+    case "StepSucceeded":
+    case "StepFailed":
+    case "StepWithdrawn":
+      return `step ${Journal.refName(entry)}`
+    case "TimerSet":
+    case "TimerFired":
+    case "TimerWithdrawn":
+      return `timer ${Journal.refName(entry)}`
+    case "RollbackStarted":
+    case "ScopeRolledBack":
+      return `the roll-back of scope ${entry.scope}`
+  }
+}

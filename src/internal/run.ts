@@ -1,0 +1,363 @@
+/**
+ * The state of one live execution, and the small moves on it that its parts share: record, seal, hold, park, finish.
+ *
+ * `intake` takes what the body asks, `recovery` replays, `undoing` rolls back and `executor` drives; each touches this
+ * state only in the driving fiber. Nothing here awaits anything.
+ *
+ * @since 0.1.0
+ */
+import type * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Journal from "../Journal.ts"
+import type { ParkReason } from "../SagaError.ts"
+import type { SagaStore, Status, StoreError } from "../SagaStore.ts"
+import * as Attempt from "./attempt.ts"
+import * as Body from "./body.ts"
+import * as Core from "./core.ts"
+import type { Handler } from "./engine.ts"
+import type * as Forward from "./forward.ts"
+import * as Replay from "./replay.ts"
+import * as Rollback from "./rollback.ts"
+
+/**
+ * How an execution left this process.
+ *
+ * **Details**
+ *
+ * `Ended`: its last entry is durable. `Left`: it goes on elsewhere, or later. `Exists`: it was started before, by
+ * somebody else. `Failed`: the store took nothing.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Ending =
+  | { readonly _tag: "Ended"; readonly entry: Journal.End }
+  | { readonly _tag: "Left" }
+  | { readonly _tag: "Exists" }
+  | { readonly _tag: "Failed"; readonly error: StoreError }
+
+/**
+ * An inner roll-back in flight.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ScopeTask {
+  readonly _tag: "Scope"
+  readonly key: string
+  readonly asked: Body.Asked
+  readonly scope: string
+  readonly cause: Cause.Cause<unknown>
+  phase: "ready" | "running" | "done"
+}
+
+/**
+ * What the journal has an intent for.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Task = Forward.StepTask | Forward.TimerTask | ScopeTask
+
+/**
+ * One live execution.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Run {
+  readonly core: Core.Core
+  readonly handler: Handler
+  readonly store: SagaStore["Service"]
+  readonly body: Body.Body
+  readonly settler: Forward.Settler
+  /** What the body asked and the journal has not matched yet; only while it replays. */
+  readonly open: Map<string, Body.Asked>
+  /** The keys of what the journal says that the body asked. */
+  intents: ReadonlySet<string>
+  readonly tasks: Map<string, Task>
+  /** Compensations of steps that happened, in that order. */
+  readonly held: Map<string, Rollback.Held>
+  /** What waits for the commit, and how much of it was asked for. */
+  readonly commits: Array<Body.Asked>
+  committed: number
+  /** Recorded, to be started at once. */
+  startNow: Array<Task>
+  /** Recorded, to be started when that is durable. */
+  startDurable: Array<Task>
+  mode: "replay" | "live"
+  /** The next free place in the journal. */
+  seq: number
+  status: Status
+  /** The last inbox row that the journal answers. */
+  received: number
+  end: Journal.End | undefined
+  ending: Ending | undefined
+  rollback: Journal.RollbackCause | undefined
+  /** The root roll-back runs now. */
+  rollingBack: boolean
+}
+
+/**
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = (options: {
+  readonly core: Core.Core
+  readonly handler: Handler
+  readonly store: SagaStore["Service"]
+  readonly mode: Run["mode"]
+  readonly seq: number
+}): Run => {
+  const { core } = options
+  const run: Run = {
+    ...options,
+    body: Body.make({ id: core.id, onActivity: () => Core.emit(core, () => {}) }),
+    settler: {
+      core,
+      settled: (task, exit) => settled(run, task, exit),
+      park: (reason) => park(run, reason)
+    },
+    open: new Map(),
+    intents: new Set(),
+    tasks: new Map(),
+    held: new Map(),
+    commits: [],
+    committed: 0,
+    startNow: [],
+    startDurable: [],
+    status: "running",
+    received: 0,
+    end: undefined,
+    ending: undefined,
+    rollback: undefined,
+    rollingBack: false
+  }
+  core.onDefect = (cause) => park(run, { _tag: "Defect", message: Attempt.defectMessage(cause) })
+  return run
+}
+
+/**
+ * The key of a request among the tasks.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const keyOf = (asked: Body.Asked): string => {
+  switch (asked.request._tag) {
+    case "Step":
+      return Replay.keys.step(Core.refOf(asked))
+    case "Timer":
+      return Replay.keys.timer(Core.refOf(asked))
+    case "RollbackScope":
+      return Replay.keys.scope(asked.request.scope)
+    case "PointOfNoReturn":
+      return Replay.keys.pivot
+  }
+}
+
+/**
+ * Whether something that was started has no outcome yet.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const unsettled = (run: Run): boolean => {
+  for (const task of run.tasks.values()) if (task.phase !== "done") return true
+  return false
+}
+
+/**
+ * What a fiber still waits for that outlived the body: nobody would ever learn how it ended.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const orphan = (run: Run): string | undefined => {
+  for (const task of run.tasks.values()) {
+    if (task.phase !== "done" && !task.asked.withdrawn && !run.commits.includes(task.asked)) return task.asked.name
+  }
+  return undefined
+}
+
+/**
+ * How much runs in this process now.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const inFlight = (run: Run): number => {
+  let running = run.core.attempts.size
+  for (const task of run.tasks.values()) if (task._tag === "Scope" && task.phase === "running") running++
+  return running
+}
+
+/**
+ * The payload as every run of the body gets it, the first one too; or why it does not fit its schema.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const decodePayload = (run: Run, text: string): Effect.Effect<{ readonly value: unknown } | string> =>
+  Core.provide(
+    Effect.matchCause(Effect.suspend(() => run.handler.definition.payload.decode(JSON.parse(text))), {
+      onFailure: Attempt.defectMessage,
+      onSuccess: (value) => ({ value })
+    }),
+    run.core.context
+  )
+
+/**
+ * Starts the body.
+ *
+ * @category moves
+ * @since 0.1.0
+ */
+export const start = (run: Run, payload: unknown): void => {
+  run.core.bodyContext = run.body.start(Effect.suspend(() => run.handler.body(payload)), run.core.context)
+}
+
+/**
+ * The status with the next append.
+ *
+ * @category moves
+ * @since 0.1.0
+ */
+export const setStatus = (run: Run, next: Status): void => {
+  run.status = next
+  run.core.rowChanged = true
+}
+
+/**
+ * Answers a request; what the body reads as the time is the entry's.
+ *
+ * @category moves
+ * @since 0.1.0
+ */
+export const answer = (run: Run, asked: Body.Asked, exit: Exit.Exit<unknown, unknown>, at: number): void => {
+  run.body.setTime(at)
+  run.body.deliver(asked, exit)
+}
+
+/**
+ * A step that happened holds its compensation, whether or not anybody still listens.
+ *
+ * @category moves
+ * @since 0.1.0
+ */
+export const hold = (
+  run: Run,
+  task: Forward.StepTask | Forward.TimerTask,
+  exit: Exit.Exit<unknown, unknown>
+): void => {
+  if (task._tag !== "Step" || Exit.isFailure(exit)) return
+  if (task.request.kind === "onCommit") run.commits.push(task.asked)
+  const { compensation } = task.request
+  if (compensation === undefined) return
+  run.held.set(task.key, {
+    key: task.key,
+    ref: task.ref,
+    asked: task.asked,
+    compensation,
+    value: exit.value,
+    status: "held",
+    history: [],
+    failure: undefined
+  })
+}
+
+/**
+ * Closes the seam, for good or until a person opens it: the body asks nothing any more.
+ *
+ * @category moves
+ * @since 0.1.0
+ */
+export const seal = (run: Run, next: Core.Seal): void => {
+  if (run.core.seal !== undefined) return
+  run.core.seal = next
+  run.body.close()
+}
+
+/**
+ * Takes a cancel. A pivot in flight decides first: it may have happened, and then nothing is undone any more.
+ *
+ * @category moves
+ * @since 0.1.0
+ */
+export const cancel = (run: Run, reason: string | undefined): void => {
+  for (const task of run.tasks.values()) {
+    if (task._tag === "Step" && task.request.kind === "pivot" && task.phase !== "done") {
+      run.core.cancelPending = { reason }
+      return
+    }
+  }
+  seal(run, { _tag: "Cancel", reason })
+}
+
+/**
+ * Decides that a person is needed. What is in flight is awaited first.
+ *
+ * @category moves
+ * @since 0.1.0
+ */
+export const park = (run: Run, reason: ParkReason): void => {
+  if (run.core.seal?._tag === "Park") return
+  Core.record(run.core, { _tag: "ParkRequested", at: Core.now(run.core), reason })
+  run.core.seal = undefined
+  seal(run, { _tag: "Park", reason })
+}
+
+/**
+ * Records an end. It is one once it is durable.
+ *
+ * @category moves
+ * @since 0.1.0
+ */
+export const finish = (run: Run, entry: Journal.End, next: Status): void => {
+  Core.record(run.core, entry)
+  run.end = entry
+  setStatus(run, next)
+  run.ending = { _tag: "Ended", entry }
+}
+
+/**
+ * Parks now, with everything that is unresolved.
+ *
+ * @category moves
+ * @since 0.1.0
+ */
+export const finishPark = (run: Run, reason: ParkReason, unresolved = leftUndone(run)): void => {
+  finish(run, {
+    _tag: "SagaParked",
+    at: Core.now(run.core),
+    reason,
+    ...(run.rollback === undefined ? undefined : { cause: run.rollback }),
+    unresolved
+  }, "parked")
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// internal
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** What a roll-back that has begun did not undo: of the saga, or of scopes of it. */
+const leftUndone = (run: Run): ReadonlyArray<Journal.Unresolved> => {
+  const undoing: Array<string> = run.rollback === undefined ? [] : [""]
+  for (const task of run.tasks.values()) if (task._tag === "Scope" && task.phase !== "done") undoing.push(task.scope)
+  return Rollback.unresolved(
+    [...run.held.values()].filter((one) => undoing.some((outer) => Journal.isWithin(one.asked.scope, outer)))
+  )
+}
+
+/** An outcome is recorded: hold its compensation, and answer the body unless the seam is closed. */
+const settled = (run: Run, task: Forward.StepTask | Forward.TimerTask, exit: Exit.Exit<unknown, unknown>): void => {
+  hold(run, task, exit)
+  const { cancelPending } = run.core
+  if (cancelPending !== undefined && task._tag === "Step" && task.request.kind === "pivot") {
+    run.core.cancelPending = undefined
+    if (Exit.isFailure(exit)) seal(run, { _tag: "Cancel", reason: cancelPending.reason })
+  }
+  if (run.core.seal === undefined) answer(run, task.asked, exit, run.core.at)
+  else task.asked.answered = true
+}

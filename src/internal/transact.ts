@@ -1,0 +1,298 @@
+/**
+ * The seam in memory: steps run at once, in the fiber that asks, and what they did is undone when the body fails.
+ *
+ * No journal, no engine, no codec: values are what they are. The order of undoing, retries, timeouts and doubt are
+ * those of the executor; what would park there is reported here, once everything else is undone.
+ *
+ * @since 0.1.0
+ */
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as SecureRandom from "effect/crypto/SecureRandom"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as Scope from "effect/Scope"
+import * as Execution from "../Execution.ts"
+import * as ExecutionId from "../ExecutionId.ts"
+import { Parked, type ParkReason, SagaError, type Unresolved } from "../SagaError.ts"
+import { StepContext, TimedOut } from "../Step.ts"
+import * as Attempt from "./attempt.ts"
+import { InterruptGrace } from "./limits.ts"
+
+/**
+ * Runs a body without a journal. See `Saga.transact`.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const transact = (body: Effect.Effect<unknown, unknown, unknown>): Effect.Effect<unknown, unknown, unknown> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.flatMap(InterruptGrace, (grace) => {
+      const state: State = {
+        id: `transact/${SecureRandom.uuidV7Unsafe()}`,
+        grace,
+        occurrences: new Map(),
+        scopes: 0,
+        held: [],
+        commits: [],
+        unresolved: []
+      }
+      return Effect.flatMap(
+        Effect.exit(Effect.provideService(restore(body), Execution.Execution, seam(state))),
+        (exit) => Exit.isSuccess(exit) ? commit(state, exit.value) : undo(state, exit.cause)
+      )
+    })
+  )
+
+// ---------------------------------------------------------------------------------------------------------------------
+// internal
+// ---------------------------------------------------------------------------------------------------------------------
+
+interface Held {
+  readonly request: Execution.StepRequest
+  readonly compensation: Execution.Compensation
+  readonly key: string
+  readonly scope: string
+  readonly value: unknown
+  readonly context: Context.Context<never>
+}
+
+interface State {
+  readonly id: string
+  readonly grace: typeof InterruptGrace["Service"]
+  readonly occurrences: Map<string, number>
+  scopes: number
+  held: Array<Held>
+  readonly commits: Array<{ readonly request: Execution.StepRequest; readonly context: Context.Context<never> }>
+  readonly unresolved: Array<Unresolved<unknown>>
+}
+
+/** What would park an execution: it goes through the body as a defect, so that nothing there catches it. */
+class Stuck extends Data.TaggedError("effect-saga/Stuck")<{ readonly reason: ParkReason }> {}
+
+const seam = (state: State): Execution.Execution["Service"] => ({
+  id: state.id,
+  openScope: (outer) => `${outer}/${state.scopes++}`,
+  ask: (request, fiber) => {
+    switch (request._tag) {
+      case "Step":
+        return runStep(state, request, fiber.context, fiber.getRef(Execution.CurrentScope))
+      case "Timer":
+        return Effect.sleep(request.millis)
+      case "PointOfNoReturn":
+        return Effect.void
+      case "RollbackScope":
+        return rollbackScope(state, request.scope, request.cause)
+    }
+  }
+})
+
+/** A step is not cut by an interruption; its back-off is. */
+const runStep = (
+  state: State,
+  request: Execution.StepRequest,
+  context: Context.Context<never>,
+  scope: string
+): Effect.Effect<unknown, unknown> => {
+  const occurrence = state.occurrences.get(request.name) ?? 0
+  state.occurrences.set(request.name, occurrence + 1)
+  const key = `${state.id}/0/${ExecutionId.escape(request.name)}/${occurrence}`
+  const outer = Context.omit(Execution.Execution)(context)
+  return Effect.uninterruptibleMask((restore) =>
+    Effect.tap(attempts(state, request, outer, key, restore), (value) =>
+      Effect.sync(() => {
+        const { commit, compensation } = request
+        if (commit !== undefined) state.commits.push({ request: commit, context: outer })
+        if (compensation !== undefined) {
+          state.held.push({ request, compensation, key: `${key}/compensation`, scope, value, context: outer })
+        }
+      }))
+  )
+}
+
+type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+
+/** The attempts at a step until one decides. */
+const attempts = Effect.fnUntraced(function*(
+  state: State,
+  request: Execution.StepRequest,
+  outer: Context.Context<never>,
+  base: string,
+  restore: Restore
+) {
+  let attempt = 1
+  let refusals = 0
+  const next = yield* stepper(request.retry ?? (request.kind === "retryable" ? Attempt.endless : undefined), outer)
+  while (true) {
+    const key = `${base}/${refusals}`
+    const outcome = yield* once(state, request.execute, request.timeout, outer, request.name, key, attempt++)
+    if (outcome._tag === "Succeeded") return outcome.value
+    if (outcome._tag === "StillRunning") return yield* stuck(state, request.name, attempt - 1)
+    const error: unknown = outcome._tag === "Failed" ? outcome.error : new TimedOut({ step: request.name })
+    let certain = outcome._tag === "Failed" || request.kind === "readonly"
+    if (!certain && request.check !== undefined) {
+      const found = yield* ask(state, request, outer, key, next, restore)
+      if (found._tag === "Happened") return found.value
+      certain = true
+    }
+    if (outcome._tag === "Died") return yield* Effect.failCause(outcome.cause)
+    if (certain) refusals++
+    const delay = yield* next(error)
+    if (delay !== undefined) {
+      yield* restore(Effect.sleep(delay))
+      continue
+    }
+    if (!certain && request.unknown !== "refused") return yield* stuck(state, request.name, attempt - 1)
+    return yield* Effect.fail(error)
+  }
+})
+
+/** Whether it happened; a participant that is still at it is asked again by the schedule. */
+const ask = Effect.fnUntraced(function*(
+  state: State,
+  request: Execution.StepRequest,
+  outer: Context.Context<never>,
+  key: string,
+  next: (error: unknown) => Effect.Effect<number | undefined>,
+  restore: Restore
+) {
+  while (true) {
+    const check = Effect.suspend(() => request.check!(key))
+    const outcome = yield* once(state, check, undefined, outer, request.name, key, 1)
+    if (outcome._tag !== "Succeeded") return yield* stuck(state, request.name, 1)
+    const found = outcome.value
+    if (found._tag === "Some") return { _tag: "Happened", value: found.value } as const
+    if (found._tag === "None") return { _tag: "Never" } as const
+    if (found._tag !== "StillGoing") return found
+    const delay = yield* next(new TimedOut({ step: request.name }))
+    if (delay === undefined) return yield* stuck(state, request.name, 1)
+    yield* restore(Effect.sleep(delay))
+  }
+})
+
+const stuck = (state: State, step: string, attempts: number): Effect.Effect<never> => {
+  const message = "it timed out, and nobody knows whether it happened"
+  state.unresolved.push({ step, attempts, error: undefined, defect: message })
+  return Effect.die(new Stuck({ reason: { _tag: "Unknown", step, message } }))
+}
+
+const once = <A>(
+  state: State,
+  effect: Effect.Effect<A, unknown, unknown>,
+  timeout: Execution.StepRequest["timeout"],
+  outer: Context.Context<never>,
+  step: string,
+  key: string,
+  attempt: number
+): Effect.Effect<Attempt.Outcome<A, unknown>> => {
+  const known = { execution: state.id, step, key, attempt, epoch: 0 }
+  const scoped = Effect.scoped(effect as Effect.Effect<A, unknown, Scope.Scope>)
+  return provide(
+    Attempt.run(timeout === undefined ? scoped : Effect.interruptible(scoped), timeout, state.grace),
+    Context.add(outer, StepContext, known) as Context.Context<never>
+  )
+}
+
+/** The next delay that a schedule wants, in milliseconds. */
+const stepper = (
+  schedule: Execution.StepRequest["retry"],
+  outer: Context.Context<never>
+): Effect.Effect<(error: unknown) => Effect.Effect<number | undefined>> => {
+  if (schedule === undefined) return Effect.succeed(() => Effect.succeed(undefined))
+  return Effect.map(
+    provide(Attempt.stepper(schedule), outer),
+    (step) => (error) =>
+      Effect.flatMap(
+        Clock.currentTimeMillis,
+        (now) =>
+          Effect.map(Effect.orDie(provide(step(now, error), outer)), (time) => time === undefined ? time : time - now)
+      )
+  )
+}
+
+const rollbackScope = (state: State, scope: string, cause: Cause.Cause<unknown>): Effect.Effect<void> => {
+  const inside = (one: Held) => one.scope === scope || one.scope.startsWith(`${scope}/`)
+  const range = state.held.filter(inside)
+  state.held = state.held.filter((_) => !inside(_))
+  const before = state.unresolved.length
+  return Effect.andThen(
+    compensateAll(state, range, cause),
+    Effect.suspend(() =>
+      state.unresolved.length > before ? Effect.die(new Stuck({ reason: { _tag: "CompensationFailed" } })) : Effect.void
+    )
+  )
+}
+
+/** The last first, on a scope's finalizers. */
+const compensateAll = Effect.fnUntraced(function*(
+  state: State,
+  held: ReadonlyArray<Held>,
+  cause: Cause.Cause<unknown>
+) {
+  const scope = Scope.makeUnsafe("sequential")
+  let halted = false
+  for (const one of held) {
+    const undoing = Effect.suspend(() =>
+      halted ?
+        Effect.sync(() => leave(state, one, 0, undefined, "an earlier one halted the roll-back")) :
+        Effect.map(compensate(state, one, cause), (done) => {
+          if (!done && one.compensation.onFailure === "halt") halted = true
+        })
+    )
+    yield* Scope.addFinalizer(scope, undoing)
+  }
+  yield* Scope.close(scope, Exit.failCause(cause))
+})
+
+const compensate = Effect.fnUntraced(function*(state: State, one: Held, cause: Cause.Cause<unknown>) {
+  const { compensation, request } = one
+  const next = yield* stepper(compensation.retry, one.context)
+  for (let attempt = 1;; attempt++) {
+    const effect = Effect.suspend(() => compensation.run(one.value, cause))
+    const outcome = yield* once(state, effect, compensation.timeout, one.context, request.name, one.key, attempt)
+    if (outcome._tag === "Succeeded") return true
+    if (outcome._tag === "Died") return leave(state, one, attempt, undefined, Attempt.defectMessage(outcome.cause))
+    const error = outcome._tag === "Failed" ? outcome.error : new TimedOut({ step: request.name })
+    const delay = outcome._tag === "StillRunning" ? undefined : yield* next(error)
+    if (delay === undefined) return leave(state, one, attempt, error, undefined)
+    yield* Effect.sleep(delay)
+  }
+})
+
+const leave = (state: State, one: Held, attempts: number, error: unknown, defect: string | undefined): false => {
+  state.unresolved.push({ step: one.request.name, attempts, error, defect })
+  return false
+}
+
+const undo = Effect.fnUntraced(function*(state: State, cause: Cause.Cause<unknown>) {
+  yield* compensateAll(state, state.held, cause)
+  const defect = Cause.squash(cause)
+  const error = Cause.findErrorOption(cause)
+  if (!(defect instanceof Stuck) && state.unresolved.length === 0) return yield* Effect.failCause(cause)
+  const parked = new SagaError({
+    reason: new Parked({
+      execution: state.id,
+      why: defect instanceof Stuck ? defect.reason : { _tag: "CompensationFailed" },
+      unresolved: state.unresolved,
+      original: Option.isSome(error) ? { _tag: "Failed", error: error.value } : undefined
+    })
+  })
+  if (defect instanceof Stuck || (Option.isSome(error) && !Cause.hasDies(cause))) return yield* Effect.fail(parked)
+  // A defect goes on as a defect, and an interrupted fiber does not see its own error: neither hides what is left.
+  yield* Effect.logError(parked)
+  return yield* Effect.failCause(cause)
+})
+
+const commit = Effect.fnUntraced(function*(state: State, value: unknown) {
+  for (const { context, request } of state.commits) {
+    yield* runStep(state, request, context, "")
+  }
+  return value
+})
+
+/** What an effect asks for was checked where the body was written. */
+const provide = <A, E>(effect: Effect.Effect<A, E, unknown>, context: Context.Context<never>): Effect.Effect<A, E> =>
+  Effect.provideContext(effect, context as Context.Context<unknown>)

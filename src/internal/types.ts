@@ -1,0 +1,257 @@
+/**
+ * What a body carries in its requirements, and the sentences with which the compiler refuses one.
+ *
+ * Everything here is a type: evidence is phantom and never provided at run time. One refusal, one sentence.
+ *
+ * @since 0.1.0
+ */
+import type * as Schema from "effect/Schema"
+import type { Execution } from "../Execution.ts"
+
+declare const Evidence: unique symbol
+declare const Refused: unique symbol
+
+/**
+ * A compensation was acquired; `Residue` is what stays if it fails: `{ step, error }`, or never.
+ *
+ * @category evidence
+ * @since 0.1.0
+ */
+export interface Undo<out Residue> {
+  readonly [Evidence]: { readonly undo: () => Residue }
+}
+
+/**
+ * Services used inside a step, so what they do is journaled.
+ *
+ * @category evidence
+ * @since 0.1.0
+ */
+export interface Uses<out R> {
+  readonly [Evidence]: { readonly uses: () => R }
+}
+
+/**
+ * A step that acts and is never undone: it belongs after the point of no return.
+ *
+ * @category evidence
+ * @since 0.1.0
+ */
+export interface Forward {
+  readonly [Evidence]: { readonly forward: true }
+}
+
+/**
+ * The step that decides: acts, cannot be undone, may fail.
+ *
+ * @category evidence
+ * @since 0.1.0
+ */
+export interface Decides {
+  readonly [Evidence]: { readonly decides: true }
+}
+
+/**
+ * A program that the compiler refuses, with the reason as a sentence.
+ *
+ * @category refusals
+ * @since 0.1.0
+ */
+export interface SagaTypeError<in out Sentence extends string> {
+  readonly [Refused]: readonly [Sentence]
+}
+
+/**
+ * The same, with what the sentence is about: a service, or a step and its error.
+ *
+ * @category refusals
+ * @since 0.1.0
+ */
+export interface SagaTypeErrorOf<in out Sentence extends string, in out Culprit> {
+  readonly [Refused]: readonly [Sentence, Culprit]
+}
+
+/**
+ * The services that a body uses inside its steps.
+ *
+ * @category type helpers
+ * @since 0.1.0
+ */
+export type UsesOf<R> = R extends Uses<infer U> ? U : never
+
+/**
+ * What a body's compensations can leave undone.
+ *
+ * @category type helpers
+ * @since 0.1.0
+ */
+export type ResidueOf<R> = R extends Undo<infer X> ? X : never
+
+/**
+ * The errors among what can be left undone.
+ *
+ * @category type helpers
+ * @since 0.1.0
+ */
+export type ErrorOf<Residue> = Residue extends { readonly error: infer E } ? E : never
+
+/**
+ * The services that a body asks for itself, outside of any step.
+ *
+ * @category type helpers
+ * @since 0.1.0
+ */
+export type Stray<R> = Exclude<R, Inner>
+
+type Inner = Execution | Uses<any> | Undo<any> | Forward | Decides
+type Undeclared<R, CE> = Exclude<ResidueOf<R>, { readonly error: CE }>
+
+/**
+ * T6: `execute`, `check` and `compensate` are plain effects.
+ *
+ * @category refusals
+ * @since 0.1.0
+ */
+export type NoSteps<R> = unknown extends R
+  ? SagaTypeError<"the requirements of a step are any or unknown: say which services it uses">
+  : [Extract<R, Inner>] extends [never] ? unknown
+  : SagaTypeError<"a step cannot run inside another step: yield it in the saga's body">
+
+/**
+ * A name is stored and part of the types: a literal, or a template literal.
+ *
+ * @category refusals
+ * @since 0.1.0
+ */
+export type Literal<Name extends string> = string extends Name
+  ? string & SagaTypeError<"a name must be a literal: it is stored, and the types speak of it">
+  : Name
+
+/**
+ * T5: `Schema.Any` and `Schema.Unknown` accept what no journal can hold.
+ *
+ * @category refusals
+ * @since 0.1.0
+ */
+export type Storable<S extends Schema.Top> = unknown extends S["Type"] ?
+  unknown extends S["Encoded"]
+    ? SagaTypeError<"a stored schema must say what it stores: Schema.Any and Schema.Unknown lose what JSON cannot hold">
+  : unknown
+  : unknown
+
+/**
+ * What a body's steps are made of: known services, no other steps, and compensations that fail with known errors.
+ *
+ * @category refusals
+ * @since 0.1.0
+ */
+export type Known<R> = unknown extends R
+  ? SagaTypeError<"the requirements of this body are any or unknown, so nothing is known about its steps">
+  : unknown extends ErrorOf<ResidueOf<R>>
+    ? SagaTypeError<"the error of a compensation is any or unknown: say what it can fail with">
+  : NoSteps<UsesOf<R>>
+
+/**
+ * The first refusal: one at a time is read.
+ *
+ * @category refusals
+ * @since 0.1.0
+ */
+export type First<A, B> = unknown extends A ? B : A
+
+/**
+ * T4: every service that a body asks for is asked inside a step.
+ *
+ * @category refusals
+ * @since 0.1.0
+ */
+export type Journaled<R> = [Stray<R>] extends [never] ? unknown
+  : SagaTypeErrorOf<"this service is used outside of a step, so its effect would not be journaled", Stray<R>>
+
+/**
+ * T2: what a compensation can fail with is declared by the saga.
+ *
+ * @category refusals
+ * @since 0.1.0
+ */
+export type Declared<R, CE> = [Undeclared<R, CE>] extends [never] ? unknown
+  : SagaTypeErrorOf<
+    "a compensation can fail with an error that the saga does not declare in compensationError",
+    Undeclared<R, CE>
+  >
+
+/**
+ * T7: what a body can fail with is declared by the saga.
+ *
+ * @category refusals
+ * @since 0.1.0
+ */
+export type Fails<X, E> = 0 extends 1 & X ? SagaTypeError<"the error of this body is any: say what it can fail with">
+  : [Exclude<X, E>] extends [never] ? unknown
+  : SagaTypeErrorOf<"the body can fail with an error that the saga does not declare in error", Exclude<X, E>>
+
+/**
+ * The bound of a body's error: anything, and the literals of the declared ones stay literals.
+ *
+ * @category type helpers
+ * @since 0.1.0
+ */
+export type AnError<E> = E | {} | null | undefined
+
+/**
+ * T3, before the point of no return: everything can be undone.
+ *
+ * @category refusals
+ * @since 0.1.0
+ */
+export type Undoable<R> = [Extract<R, Forward>] extends [never] ? [Extract<R, Decides>] extends [never] ? unknown
+  : SagaTypeError<"a pivot decides the saga: give it to .pivot(...) after .attempt(...)">
+  : SagaTypeError<"a retryable step is never undone: it belongs after the point of no return, in .settle(...)">
+
+/**
+ * T3, between the two: the step that decides.
+ *
+ * @category refusals
+ * @since 0.1.0
+ */
+export type Deciding<R> = [Extract<R, Decides>] extends [never]
+  ? SagaTypeError<"this step does not decide: .pivot(...) takes a Step.pivot">
+  : unknown
+
+/**
+ * T3, after the point of no return: nothing fails with a declared error.
+ *
+ * @category refusals
+ * @since 0.1.0
+ */
+export type Total<E> = [E] extends [never] ? unknown
+  : SagaTypeErrorOf<"after the point of no return nothing may fail: handle this error, or use Step.retryable", E>
+
+/**
+ * T3, after the point of no return: nothing is compensable and nothing decides.
+ *
+ * @category refusals
+ * @since 0.1.0
+ */
+export type Settled<R> = [Extract<R, Undo<any>>] extends [never] ? [Extract<R, Decides>] extends [never] ? unknown
+  : SagaTypeError<"the point of no return is passed: there is nothing left for a pivot to decide">
+  : SagaTypeError<"after the point of no return nothing can be compensated: use Step.retryable">
+
+/**
+ * Everything that a body before the point of no return must satisfy.
+ *
+ * @category refusals
+ * @since 0.1.0
+ */
+export type Backward<R, X, E, CE> = First<
+  Known<R>,
+  First<Journaled<R>, First<Undoable<R>, First<Declared<R, CE>, Fails<X, E>>>>
+>
+
+/**
+ * Everything that a body after the point of no return must satisfy.
+ *
+ * @category refusals
+ * @since 0.1.0
+ */
+export type Onward<R, E> = First<Known<R>, First<Journaled<R>, First<Settled<R>, Total<E>>>>

@@ -1,0 +1,137 @@
+/**
+ * When and what an execution rolls back: the whole saga, or one scope of it.
+ *
+ * It chooses the range and says what follows; running the compensations is `rollback`'s.
+ *
+ * @since 0.1.0
+ */
+import * as Cause from "effect/Cause"
+import * as Exit from "effect/Exit"
+import * as Journal from "../Journal.ts"
+import { Cancelled, SagaError } from "../SagaError.ts"
+import type { Asked } from "./body.ts"
+import * as Core from "./core.ts"
+import * as Replay from "./replay.ts"
+import * as Rollback from "./rollback.ts"
+import * as Run from "./run.ts"
+
+/**
+ * Records that the saga rolls back, and begins. Nothing may be in flight.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const begin = (run: Run.Run, why: Journal.RollbackCause, cause: Cause.Cause<unknown>): void => {
+  Core.record(run.core, { _tag: "RollbackStarted", at: Core.now(run.core), scope: "", cause: why })
+  Run.setStatus(run, "compensating")
+  goOn(run, why, cause)
+}
+
+/**
+ * Undoes what is left of everything that is held.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const goOn = (run: Run.Run, why: Journal.RollbackCause, cause: Cause.Cause<unknown>): void => {
+  const { core } = run
+  run.rollback = why
+  core.seal = { _tag: "Rollback" }
+  run.body.close()
+  run.rollingBack = true
+  undo(run, [...run.held.values()], cause, () => {
+    run.rollingBack = false
+    if (Rollback.unresolved(run.held.values()).length > 0) {
+      return Run.finishPark(run, { _tag: "CompensationFailed" })
+    }
+    Run.finish(run, { _tag: "SagaRolledBack", at: Core.now(core), cause: why }, "rolledback")
+  })
+}
+
+/**
+ * Undoes what one `Saga.scoped` did, then answers the code that asked for it.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const scope = (run: Run.Run, task: Run.ScopeTask): void => {
+  const { core } = run
+  task.phase = "running"
+  const range = [...run.held.values()].filter((_) => inScope(_.asked, task.scope))
+  undo(run, range, task.cause, () => {
+    if (range.some((_) => _.status !== "succeeded")) {
+      task.phase = "ready"
+      return Run.park(run, { _tag: "CompensationFailed" })
+    }
+    Core.record(core, { _tag: "ScopeRolledBack", at: Core.now(core), scope: task.scope })
+    scopeDone(run, task)
+    if (core.seal === undefined) Run.answer(run, task.asked, Exit.void, core.at)
+  })
+}
+
+/**
+ * Whether nothing that a scope asked for is in flight. A fiber that was forked in it may go on after it has failed.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const settledIn = (run: Run.Run, scope: string): boolean => {
+  for (const task of run.tasks.values()) {
+    if (task._tag !== "Scope" && task.phase !== "done" && inScope(task.asked, scope)) return false
+  }
+  return true
+}
+
+/**
+ * Whether a request comes from a scope that is undone, or about to be.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const undone = (run: Run.Run, asked: Asked): boolean => {
+  for (let end = asked.scope.length; end > 0; end = asked.scope.lastIndexOf("/", end - 1)) {
+    if (run.tasks.has(Replay.keys.scope(asked.scope.slice(0, end)))) return true
+  }
+  return false
+}
+
+/**
+ * What a scope undid is not held any more, and what it wanted to do after the commit is forgotten.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const scopeDone = (run: Run.Run, task: Run.ScopeTask): void => {
+  task.phase = "done"
+  for (const [key, one] of run.held) {
+    if (one.status === "succeeded" && inScope(one.asked, task.scope)) run.held.delete(key)
+  }
+  const kept = run.commits.filter((asked) => !inScope(asked, task.scope))
+  run.commits.splice(0, run.commits.length, ...kept)
+}
+
+/**
+ * What compensations are told of a cancel.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const cancelled = (run: Run.Run, reason: string | undefined): Cause.Cause<unknown> =>
+  Cause.fail(new SagaError({ reason: new Cancelled({ execution: run.core.id, reason }) }))
+
+// ---------------------------------------------------------------------------------------------------------------------
+// internal
+// ---------------------------------------------------------------------------------------------------------------------
+
+const inScope = (asked: Asked, scope: string): boolean => Journal.isWithin(asked.scope, scope)
+
+const undo = (
+  run: Run.Run,
+  range: ReadonlyArray<Rollback.Held>,
+  cause: Cause.Cause<unknown>,
+  then: () => void
+): void => {
+  // Also nothing at all: what follows is an event of its own, after which the body runs.
+  if (range.every((_) => _.status === "succeeded")) return Core.emit(run.core, then)
+  Core.fork(run.core, run.core.waits, Rollback.run(run.core, range, cause), run.core.context, then)
+}

@@ -1,0 +1,100 @@
+/**
+ * The tables of the store, as migrations. A released migration is never changed: what comes later is a new one.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Migrator from "effect/sql/Migrator"
+import * as SqlClient from "effect/sql/SqlClient"
+import type { SqlError } from "effect/sql/SqlError"
+import * as Names from "./names.ts"
+
+/**
+ * Creates the schema if it is missing and brings its tables up to date.
+ *
+ * **Details**
+ *
+ * One transaction under an advisory lock, so several processes may start at once on an empty database: one of them
+ * migrates, the others wait for it. A role that may not create schemas can use one that was made for it.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const run = Effect.fnUntraced(function*(
+  sql: SqlClient.SqlClient,
+  schema: string
+): Effect.fn.Return<void, SqlError | Migrator.MigrationError> {
+  const names = Names.make(schema)
+  const prepare = Effect.fnUntraced(function*() {
+    yield* sql`SELECT pg_advisory_xact_lock(hashtextextended(${names.channel}, 0))`.unprepared
+    const found = yield* sql`SELECT 1 AS found FROM pg_namespace WHERE nspname = ${schema}`.unprepared
+    if (found.length === 0) yield* sql.unsafe(`CREATE SCHEMA ${names.schema}`).unprepared
+    // The migrator cannot name a table in a schema whose name holds a dot, so its table is found by the search path.
+    yield* sql`SELECT set_config('search_path', ${names.schema}, true)`.unprepared
+    yield* migrate({ loader: loader(sql, names), table: Names.migrationTable })
+  })
+  yield* sql.withTransaction(prepare()).pipe(Effect.provideService(SqlClient.SqlClient, sql))
+})
+
+// ---------------------------------------------------------------------------------------------------------------------
+// internal
+// ---------------------------------------------------------------------------------------------------------------------
+
+const migrate = Migrator.make({})
+
+const loader = (sql: SqlClient.SqlClient, names: Names.Names): Migrator.Loader =>
+  Migrator.fromRecord({
+    "0001_tables": Effect.forEach(tables(names), (statement) => sql.unsafe(statement).unprepared, { discard: true })
+  })
+
+// Persistent: tables, columns and what they mean. Changed only by a further migration.
+const tables = (names: Names.Names): ReadonlyArray<string> => [
+  `CREATE TABLE ${names.execution} (
+  id text COLLATE "C" PRIMARY KEY,
+  name text NOT NULL,
+  status text NOT NULL,
+  payload text NOT NULL,
+  result text,
+  worker text COLLATE "C",
+  wake_at timestamptz,
+  mail bigint NOT NULL,
+  received bigint NOT NULL,
+  created_at timestamptz NOT NULL,
+  updated_at timestamptz NOT NULL
+)`,
+  // The journal is the lock: this primary key refuses the second of two writers.
+  `CREATE TABLE ${names.journal} (
+  execution text COLLATE "C" NOT NULL,
+  seq bigint NOT NULL,
+  token text NOT NULL,
+  at timestamptz NOT NULL,
+  entries text NOT NULL,
+  PRIMARY KEY (execution, seq)
+)`,
+  `CREATE TABLE ${names.inbox} (
+  execution text COLLATE "C" NOT NULL,
+  number bigint NOT NULL,
+  message text NOT NULL,
+  at timestamptz NOT NULL,
+  PRIMARY KEY (execution, number)
+)`,
+  `CREATE TABLE ${names.worker} (
+  id text COLLATE "C" PRIMARY KEY,
+  expires_at timestamptz NOT NULL,
+  retired boolean NOT NULL
+)`,
+  // Each index holds only the rows that somebody looks for, so a finished execution is in none of them.
+  `CREATE INDEX saga_execution_due ON ${names.execution} (name, wake_at) WHERE worker IS NULL AND wake_at IS NOT NULL`,
+  `CREATE INDEX saga_execution_owned ON ${names.execution} (worker) WHERE worker IS NOT NULL`,
+  `CREATE INDEX saga_execution_unread ON ${names.execution} (worker) WHERE mail > received`,
+  `CREATE VIEW ${names.entry} AS
+  SELECT journal.execution, journal.seq, entry.position - 1 AS index, entry.value ->> '_tag' AS tag,
+    to_timestamp((entry.value ->> 'at')::double precision / 1000) AS at, entry.value AS entry
+  FROM ${names.journal} AS journal
+  CROSS JOIN LATERAL jsonb_array_elements(journal.entries::jsonb) WITH ORDINALITY AS entry(value, position)`,
+  `COMMENT ON TABLE ${names.execution} IS 'effect-saga: one row an execution: where it stands and who runs it'`,
+  `COMMENT ON TABLE ${names.journal} IS 'effect-saga: one row an append; never updated; see saga_entry'`,
+  `COMMENT ON TABLE ${names.inbox} IS 'effect-saga: messages to an execution, which its owner journals'`,
+  `COMMENT ON TABLE ${names.worker} IS 'effect-saga: one row a worker: until when its lease lasts'`,
+  `COMMENT ON VIEW ${names.entry} IS 'effect-saga: one row a journal entry, for people'`
+]

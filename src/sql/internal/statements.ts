@@ -1,0 +1,243 @@
+/**
+ * The SQL texts of the store for one schema. Pure.
+ *
+ * The two texts of `append` are prepared once a connection and sent with parameters of constant types. They look at no
+ * table except through the unique index that `ON CONFLICT` names, so their plan does not depend on statistics: planned
+ * on an empty table, it is still right with millions of rows. Every other statement is planned at each call, because a
+ * cached plan that scans a table while it is small goes on scanning it when it has grown.
+ *
+ * @since 0.1.0
+ */
+import type { Names } from "./names.ts"
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type Statements = ReturnType<typeof make>
+
+/**
+ * The texts for the tables of one schema.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = (names: Names) => ({
+  append: append(names),
+  appendRows: appendRows(names),
+  witness: `SELECT
+  (SELECT token FROM ${names.journal} WHERE execution = $1 AND seq = $2::bigint) AS token,
+  (SELECT max(seq)::float8 FROM ${names.journal} WHERE execution = $1) AS last`,
+  read: `SELECT id, name, status, worker, wake_at, mail::float8 AS mail, received::float8 AS received,
+  created_at, updated_at, ${whole("payload")} AS payload, ${whole("result")} AS result, result IS NULL AS unended
+FROM ${names.execution} WHERE id = $1`,
+  journal: `SELECT seq::float8 AS seq, token, at, ${whole("entries")} AS entries
+FROM ${names.journal} AS journal WHERE execution = $1 ORDER BY journal.seq`,
+  inbox: `SELECT number::float8 AS number, ${whole("message")} AS message
+FROM ${names.inbox} AS inbox WHERE execution = $1 AND number > $2::bigint ORDER BY inbox.number`,
+  part: {
+    payload: `SELECT ${part("payload")} FROM ${names.execution} WHERE id = $3 AND $4::float8 = 0`,
+    result: `SELECT ${part("result")} FROM ${names.execution} WHERE id = $3 AND $4::float8 = 0`,
+    entries: `SELECT ${part("entries")} FROM ${names.journal} WHERE execution = $3 AND seq = $4::bigint`,
+    message: `SELECT ${part("message")} FROM ${names.inbox} WHERE execution = $3 AND number = $4::bigint`
+  },
+  gone: gone(names),
+  claim: claim(names),
+  release: `UPDATE ${names.execution} SET worker = NULL, wake_at = $3::timestamptz
+WHERE id = ANY($2::text[]) AND worker = $1`,
+  send: send(names),
+  status: `SELECT status FROM ${names.execution} WHERE id = $1`,
+  owned: `SELECT id, (SELECT max(seq)::float8 FROM ${names.journal} WHERE execution = id) AS seq
+FROM ${names.execution} WHERE worker = $1 ORDER BY id`,
+  unread: `SELECT id FROM ${names.execution} WHERE worker = $1 AND mail > received ORDER BY id`,
+  register: register(names),
+  renew: `UPDATE ${names.worker} SET expires_at = ${fromNow("$2")}
+WHERE id = $1 AND expires_at > clock_timestamp() RETURNING id`,
+  retire: `${retire(names)} WHERE id = $1`,
+  retireAll: retire(names),
+  wake: `SELECT pg_notify($1, '')`
+})
+
+/**
+ * How many bytes of a text come back with their row. A backend message beyond the driver's `maxMessageSize` (16 MiB
+ * unless set) breaks the connection, so what is longer is read in parts.
+ *
+ * @category limits
+ * @since 0.1.0
+ */
+export const maxWholeBytes = 2 * 1024 * 1024
+
+/**
+ * How many characters a part has: at most four bytes each.
+ *
+ * @category limits
+ * @since 0.1.0
+ */
+export const partCharacters = 1024 * 1024
+
+// ---------------------------------------------------------------------------------------------------------------------
+// internal
+// ---------------------------------------------------------------------------------------------------------------------
+
+const whole = (column: string): string => `CASE WHEN octet_length(${column}) <= ${maxWholeBytes} THEN ${column} END`
+
+/** `$1` is the first character, from 1; `$2` how many. */
+const part = (column: string): string => `substr(${column}, $1::integer, $2::integer) AS part`
+
+/** The store's own clock, which moves within a statement too. */
+const fromNow = (milliseconds: string): string =>
+  `clock_timestamp() + ${milliseconds}::float8 * interval '1 millisecond'`
+
+const kept = (names: Names): string =>
+  `WITH kept AS (
+  INSERT INTO ${names.journal} (execution, seq, token, at, entries)
+  SELECT execution, seq::bigint, token, at, entries
+  FROM unnest($1::text[], $2::float8[], $3::text[], $4::timestamptz[], $5::text[])
+    AS append(execution, seq, token, at, entries)
+  -- Writers that insert in one order cannot deadlock.
+  ORDER BY execution COLLATE "C"
+  ON CONFLICT (execution, seq) DO NOTHING
+  RETURNING execution
+)`
+
+/** Null when all were kept, which spares the usual answer its rows. */
+const answer = `SELECT CASE WHEN count(*) < cardinality($1::text[])
+  THEN coalesce(array_agg(execution), '{}') END AS kept FROM kept`
+
+const append = (names: Names): string =>
+  `${kept(names)}
+${answer}`
+
+/**
+ * The batch as above, and the rows that some of its elements create or change.
+ *
+ * One upsert does both, so that no join with the table has to be planned: `mail` -1 marks a change. A creation needs no
+ * look at what was kept, because an execution has a row exactly if its journal has a 0. The OR keeps the planner from
+ * making a join of the IN: it is a hashed subplan over `kept`, linear in the batch.
+ */
+const appendRows = (names: Names): string =>
+  `${kept(names)}, changed AS (
+  INSERT INTO ${names.execution} AS old
+    (id, name, status, payload, result, worker, wake_at, mail, received, created_at, updated_at)
+  SELECT id, name, status, payload, result, worker, wake_at, mail::bigint, received::bigint, at, at
+  FROM unnest($6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::timestamptz[],
+    $13::float8[], $14::float8[], $15::timestamptz[])
+    AS new(id, name, payload, status, result, worker, wake_at, mail, received, at)
+  WHERE mail = 0 OR id IN (SELECT execution FROM kept)
+  ORDER BY id COLLATE "C"
+  ON CONFLICT (id) DO UPDATE SET
+    status = excluded.status,
+    result = excluded.result,
+    worker = excluded.worker,
+    wake_at = CASE
+      WHEN excluded.worker IS NULL AND old.mail > excluded.received
+        AND excluded.status NOT IN ('completed', 'rolledback')
+      THEN least(excluded.wake_at, excluded.updated_at) ELSE excluded.wake_at END,
+    received = excluded.received,
+    updated_at = excluded.updated_at
+  WHERE excluded.mail < 0
+)
+${answer}`
+
+/**
+ * The workers that are gone and own something. What live workers own is not looked at: they start and end executions
+ * all the time, so their part of the index is full of dead entries.
+ */
+const gone = (names: Names): string =>
+  `SELECT w.id FROM ${names.worker} AS w
+CROSS JOIN LATERAL (
+  SELECT 1 FROM ${names.execution} WHERE ${ownedBy("w.id")} ORDER BY worker LIMIT 1
+) AS owned
+WHERE ${isGone("$1")}`
+
+/** A range of one, read in the order of the index: for an equality the planner may scan the table to find one row. */
+const ownedBy = (worker: string): string => `worker >= ${worker} AND worker <= ${worker}`
+
+/** `margin` in milliseconds. */
+const isGone = (margin: string): string =>
+  `(w.retired OR w.expires_at <= clock_timestamp() - ${margin}::float8 * interval '1 millisecond')`
+
+/**
+ * Due ones by saga and time; then those of each worker that is gone, which were found by the statement before: the
+ * planner then knows how many they are, and does not take a small statement for one that is worth compiling (JIT).
+ *
+ * The rows are locked before the journals are written, and a row that another claimer has locked is skipped. The place
+ * in a journal is `max(seq) + 1` as of the statement's start: a zombie that appends meanwhile takes it, and the
+ * execution is not claimed this time.
+ */
+const claim = (names: Names): string =>
+  `WITH gone AS (
+  SELECT w.id AS worker, CASE WHEN w.retired THEN '-infinity' ELSE w.expires_at END AS since FROM ${names.worker} AS w
+  WHERE w.id = ANY($8::text[]) AND ${isGone("$5")}
+), due AS (
+  SELECT e.id, e.wake_at AS since
+  FROM (SELECT DISTINCT name FROM unnest($2::text[]) AS names(name)) AS wanted
+  CROSS JOIN LATERAL (
+    SELECT id, wake_at FROM ${names.execution}
+    WHERE worker IS NULL AND wake_at <= $4::timestamptz AND name = wanted.name
+    ORDER BY wake_at LIMIT $3::integer FOR UPDATE SKIP LOCKED
+  ) AS e
+), orphaned AS (
+  SELECT e.id, gone.since
+  FROM gone
+  CROSS JOIN LATERAL (
+    SELECT id FROM ${names.execution}
+    WHERE ${ownedBy("gone.worker")} AND name = ANY($2::text[])
+    ORDER BY worker LIMIT $3::integer FOR UPDATE SKIP LOCKED
+  ) AS e
+), picked AS (
+  SELECT id, since FROM (SELECT id, since FROM due UNION ALL SELECT id, since FROM orphaned) AS found
+  ORDER BY since, id LIMIT $3::integer
+), kept AS (
+  INSERT INTO ${names.journal} (execution, seq, token, at, entries)
+  SELECT id, 1 + coalesce(
+    (SELECT seq FROM ${names.journal} WHERE execution = picked.id ORDER BY seq DESC LIMIT 1), -1),
+    $6::text, $4::timestamptz, $7::text
+  FROM picked ORDER BY id
+  ON CONFLICT (execution, seq) DO NOTHING
+  RETURNING execution, seq
+), claimed AS (
+  UPDATE ${names.execution} AS e SET worker = $1, wake_at = NULL, updated_at = $4::timestamptz
+  FROM kept WHERE e.id = kept.execution
+  RETURNING e.id, kept.seq
+)
+SELECT claimed.id, claimed.seq::float8 AS seq FROM claimed JOIN picked USING (id) ORDER BY picked.since, picked.id`
+
+/**
+ * A worker that is gone keeps its row while it owns something, and for an hour, because a late append of its own may
+ * still start an execution. An owner without a row, which is not supposed to be, gets one as retired. Owners are found
+ * by skipping from one to the next in the index of owned executions.
+ */
+const register = (names: Names): string =>
+  `WITH RECURSIVE owner(worker) AS (
+  (SELECT worker FROM ${names.execution} WHERE worker IS NOT NULL ORDER BY worker LIMIT 1)
+  UNION ALL
+  SELECT (SELECT e.worker FROM ${names.execution} AS e WHERE e.worker > owner.worker ORDER BY e.worker LIMIT 1)
+  FROM owner WHERE owner.worker IS NOT NULL
+), found AS (
+  INSERT INTO ${names.worker} (id, expires_at, retired)
+  SELECT worker, clock_timestamp(), true FROM owner WHERE worker <> $1
+  ON CONFLICT (id) DO NOTHING
+), forgotten AS (
+  DELETE FROM ${names.worker} AS w
+  WHERE expires_at < clock_timestamp() - interval '1 hour' AND id <> $1
+    AND NOT EXISTS (SELECT 1 FROM ${names.execution} AS e WHERE e.worker = w.id)
+)
+INSERT INTO ${names.worker} (id, expires_at, retired) VALUES ($1, ${fromNow("$2")}, false)
+ON CONFLICT (id) DO UPDATE SET expires_at = excluded.expires_at, retired = false`
+
+const retire = (names: Names): string =>
+  `UPDATE ${names.worker} SET retired = true, expires_at = least(expires_at, clock_timestamp())`
+
+/** The row is locked before its status is looked at, so an end that is being written is waited for. */
+const send = (names: Names): string =>
+  `WITH counted AS (
+  UPDATE ${names.execution} SET
+    mail = mail + 1,
+    wake_at = CASE WHEN worker IS NULL THEN least(wake_at, $3::timestamptz) ELSE wake_at END
+  WHERE id = $1 AND status <> ALL($4::text[])
+  RETURNING id, mail, worker
+), put AS (
+  INSERT INTO ${names.inbox} (execution, number, message, at) SELECT id, mail, $2, $3::timestamptz FROM counted
+)
+SELECT worker FROM counted`

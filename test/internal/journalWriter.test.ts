@@ -1,0 +1,196 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Exit, Fiber, Latch, Scope } from "effect"
+import { SagaStore } from "effect-saga"
+import * as TestClock from "effect/testing/TestClock"
+import * as JournalWriter from "../../src/internal/journalWriter.ts"
+import * as limits from "../../src/internal/limits.ts"
+
+const row: SagaStore.RowUpdate = { status: "running", result: null, worker: "w", wakeAt: null, received: 0 }
+
+const append = (execution: string, seq = 0, token = `${execution}:${seq}`): SagaStore.Append => ({
+  execution,
+  seq,
+  token,
+  at: 0,
+  entries: `[{"_tag":"SagaStarted","at":0}]`,
+  create: seq === 0 ? { name: "S", payload: "{}" } : undefined,
+  row: seq === 0 ? row : undefined
+})
+
+const lost = new SagaStore.StoreError({ operation: "append", retryable: true, cause: "no connection" })
+const malformed = new SagaStore.StoreError({ operation: "append", retryable: false, cause: "malformed" })
+
+type Batch = ReadonlyArray<SagaStore.Append>
+
+/** A memory store whose appends are seen, and do what the test says. */
+const observed = (
+  onAppend: (batch: Batch, call: number) => Effect.Effect<void, SagaStore.StoreError> = () => Effect.void,
+  afterAppend: (batch: Batch, call: number) => Effect.Effect<void, SagaStore.StoreError> = () => Effect.void
+) =>
+  Effect.map(SagaStore.makeMemory, (encoded) => {
+    const batches: Array<Batch> = []
+    return {
+      batches,
+      encoded,
+      append: (batch: Batch) =>
+        Effect.gen(function*() {
+          const call = batches.push(batch) - 1
+          yield* onAppend(batch, call)
+          const kept = yield* encoded.append(batch)
+          yield* afterAppend(batch, call)
+          return kept
+        }),
+      witness: encoded.witness
+    }
+  })
+
+const ids = (batch: Batch | undefined) => batch?.map((_) => _.execution)
+
+describe("journalWriter", () => {
+  it.effect("sends what is asked for in one tick as one batch", () =>
+    Effect.gen(function*() {
+      const store = yield* observed()
+      const writer = yield* JournalWriter.make(store, () => false)
+      const kept = yield* Effect.all(["a", "b", "c"].map((id) => writer.append(append(id))), { concurrency: 3 })
+      assert.deepStrictEqual(kept, ["Kept", "Kept", "Kept"])
+      assert.deepStrictEqual(store.batches.map(ids), [["a", "b", "c"]])
+    }))
+
+  it.effect("9: has one batch in flight, and merges what comes meanwhile into the next", () =>
+    Effect.gen(function*() {
+      const gate = yield* Latch.make()
+      const store = yield* observed((_, call) => call === 0 ? gate.await : Effect.void)
+      const writer = yield* JournalWriter.make(store, () => false)
+      const fibers = [yield* Effect.forkChild(writer.append(append("a")))]
+      yield* Effect.yieldNow
+      yield* Effect.yieldNow
+      for (const id of ["b", "c", "d"]) {
+        fibers.push(yield* Effect.forkChild(writer.append(append(id))))
+        yield* Effect.yieldNow
+        yield* Effect.yieldNow
+      }
+      assert.deepStrictEqual(store.batches.map(ids), [["a"]])
+      yield* gate.open
+      yield* Fiber.joinAll(fibers)
+      assert.deepStrictEqual(store.batches.map(ids), [["a"], ["b", "c", "d"]])
+    }))
+
+  it.effect("sends no more in one batch than the limit", () =>
+    Effect.gen(function*() {
+      const store = yield* observed()
+      const writer = yield* Effect.provideService(JournalWriter.make(store, () => false), limits.MaxBatch, 2)
+      yield* Effect.all(["a", "b", "c", "d", "e"].map((id) => writer.append(append(id))), { concurrency: 5 })
+      assert.deepStrictEqual(store.batches.map((_) => _.length), [2, 2, 1])
+    }))
+
+  it.effect("10: sends a batch that was not acknowledged again, byte for byte, and knows its own by the token", () =>
+    Effect.gen(function*() {
+      const store = yield* observed(undefined, (_, call) => call < 3 ? Effect.fail(lost) : Effect.void)
+      const writer = yield* JournalWriter.make(store, () => false)
+      const fiber = yield* Effect.forkChild(
+        Effect.all([append("a"), append("b")].map(writer.append), { concurrency: 2 })
+      )
+      yield* TestClock.adjust("5 seconds")
+      assert.deepStrictEqual(yield* Fiber.join(fiber), ["Kept", "Kept"])
+      assert.strictEqual(store.batches.length, 4)
+      for (const batch of store.batches) assert.deepStrictEqual(batch, store.batches[0])
+    }))
+
+  it.effect("10: is lost when somebody else wrote there", () =>
+    Effect.gen(function*() {
+      const store = yield* observed()
+      yield* store.encoded.append([append("a", 0, "another")])
+      const writer = yield* JournalWriter.make(store, () => false)
+      assert.deepStrictEqual(
+        yield* Effect.all([append("a"), append("b")].map(writer.append), { concurrency: 2 }),
+        ["Lost", "Kept"]
+      )
+    }))
+
+  it.effect("10: is lost when its own row is there and somebody wrote after it", () =>
+    Effect.gen(function*() {
+      const store = yield* observed(undefined, (_, call) => call === 0 ? Effect.fail(lost) : Effect.void)
+      const writer = yield* JournalWriter.make(store, () => false)
+      const fiber = yield* Effect.forkChild(writer.append(append("a")))
+      yield* Effect.yieldNow
+      yield* Effect.yieldNow
+      yield* store.encoded.append([append("a", 1, "a claim")])
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual(yield* Fiber.join(fiber), "Lost")
+    }))
+
+  it.effect("12: asks a witness that does not answer again", () =>
+    Effect.gen(function*() {
+      const store = yield* observed(undefined, (_, call) => call === 0 ? Effect.fail(lost) : Effect.void)
+      let asked = 0
+      const witness: SagaStore.Encoded["witness"] = (execution, seq) =>
+        Effect.suspend(() => asked++ < 2 ? Effect.fail(lost) : store.witness(execution, seq))
+      const writer = yield* JournalWriter.make({ ...store, witness }, () => false)
+      const fiber = yield* Effect.forkChild(writer.append(append("a")))
+      yield* TestClock.adjust("5 seconds")
+      assert.strictEqual(yield* Fiber.join(fiber), "Kept")
+      assert.strictEqual(asked, 3)
+    }))
+
+  it.effect("10: gives up when the process may no longer write, and answers what waits behind it", () =>
+    Effect.gen(function*() {
+      let holds = true
+      const store = yield* observed(() => Effect.fail(lost))
+      const writer = yield* JournalWriter.make(store, () => !holds)
+      const first = yield* Effect.forkChild(Effect.exit(writer.append(append("a"))))
+      yield* TestClock.adjust("1 second")
+      assert.isUndefined(first.pollUnsafe())
+      const second = yield* Effect.forkChild(Effect.exit(writer.append(append("b"))))
+      holds = false
+      yield* TestClock.adjust("5 seconds")
+      assert.deepStrictEqual(yield* Fiber.join(first), Exit.fail(lost))
+      assert.deepStrictEqual(yield* Fiber.join(second), Exit.fail(lost))
+    }))
+
+  it.effect("13: splits a batch that is refused for good until the culprit is alone", () =>
+    Effect.gen(function*() {
+      const store = yield* observed((batch) =>
+        batch.some((_) => _.execution === "bad") ? Effect.fail(malformed) : Effect.void
+      )
+      const writer = yield* JournalWriter.make(store, () => false)
+      const names = ["a", "b", "c", "bad", "d", "e", "f"]
+      const exits = yield* Effect.all(names.map((id) => Effect.exit(writer.append(append(id)))), { concurrency: 10 })
+      assert.deepStrictEqual(
+        exits,
+        names.map((id) => id === "bad" ? Exit.fail(malformed) : Exit.succeed("Kept" as const))
+      )
+    }))
+
+  it.effect("goes on after a defect of the driver, and answers with it", () =>
+    Effect.gen(function*() {
+      const store = yield* observed((_, call) => call === 0 ? Effect.die("a bug") : Effect.void)
+      const writer = yield* JournalWriter.make(store, () => false)
+      assert.isTrue(Exit.isFailure(yield* Effect.exit(writer.append(append("a")))))
+      assert.strictEqual(yield* writer.append(append("a")), "Kept")
+    }))
+
+  it.effect("answers what it never sent when its scope closes", () =>
+    Effect.gen(function*() {
+      const store = yield* observed(() => Effect.never)
+      const scope = yield* Scope.make()
+      const writer = yield* Scope.provide(JournalWriter.make(store, () => false), scope)
+      const fibers = [yield* Effect.forkChild(Effect.exit(writer.append(append("a"))))]
+      yield* Effect.yieldNow
+      yield* Effect.yieldNow
+      fibers.push(yield* Effect.forkChild(Effect.exit(writer.append(append("b")))))
+      yield* Effect.yieldNow
+      yield* Scope.close(scope, Exit.void)
+      fibers.push(yield* Effect.forkChild(Effect.exit(writer.append(append("c")))))
+      for (const exit of yield* Effect.forEach(fibers, Fiber.await)) {
+        assert.isTrue(Exit.isSuccess(exit) || Exit.isFailure(exit))
+      }
+    }))
+
+  it.effect("does nothing while nothing is asked", () =>
+    Effect.gen(function*() {
+      const store = yield* observed()
+      yield* JournalWriter.make(store, () => false)
+      yield* TestClock.adjust("1 hour")
+      assert.strictEqual(store.batches.length, 0)
+    }))
+})

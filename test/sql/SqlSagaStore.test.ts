@@ -1,0 +1,406 @@
+import * as PgClient from "@effect/sql-pg/PgClient"
+import { assert, describe, it, layer } from "@effect/vitest"
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Queue from "effect/Queue"
+import * as Redacted from "effect/Redacted"
+import * as SagaStore from "../../src/SagaStore.ts"
+import * as Names from "../../src/sql/internal/names.ts"
+import * as Statements from "../../src/sql/internal/statements.ts"
+import * as SqlSagaStore from "../../src/sql/SqlSagaStore.ts"
+import * as Postgres from "../utils/Postgres.ts"
+
+const row: SagaStore.RowUpdate = { status: "running", result: null, worker: null, wakeAt: null, received: 0 }
+const start = (execution: string, change?: Partial<SagaStore.Append>): SagaStore.Append => ({
+  execution,
+  seq: 0,
+  token: execution,
+  at: 1_000,
+  entries: `[{"_tag":"SagaStarted","at":1000}]`,
+  create: { name: "Order", payload: "{}" },
+  row,
+  ...change
+})
+const then = (execution: string, seq: number, change?: Partial<SagaStore.Append>): SagaStore.Append =>
+  start(execution, { seq, token: `${execution}#${seq}`, create: undefined, row: undefined, ...change })
+const claimBy = (worker: string, change?: { readonly margin?: number; readonly names?: ReadonlyArray<string> }) => ({
+  worker,
+  names: change?.names ?? ["Order"],
+  limit: 10,
+  now: 1_000,
+  margin: change?.margin ?? 0,
+  token: worker,
+  entries: "[]"
+})
+
+/** A store of its own, as another process has it, on the same server. */
+const open = Effect.fnUntraced(function*(
+  options: SqlSagaStore.Options,
+  client: Omit<PgClient.PgPoolConfig, "url"> = {}
+) {
+  const { url } = yield* Postgres.Postgres
+  const opened = SqlSagaStore.layer(options).pipe(
+    Layer.provide(Layer.fresh(PgClient.layer({ ...client, url: Redacted.make(url) })))
+  )
+  return Context.get(yield* Layer.build(opened), SagaStore.SagaStore).encoded
+})
+
+/** Returns when a statement of the store waits for a lock that another transaction holds. */
+const waitsForLock = (sql: PgClient.PgClient) =>
+  Effect.repeat(
+    sql<{ readonly count: number }>`SELECT count(*)::int AS count FROM pg_stat_activity
+      WHERE wait_event_type = 'Lock' AND query LIKE '%saga_%'`.unprepared,
+    { until: ([row]) => row!.count > 0 }
+  ).pipe(
+    // On another connection than the transaction's.
+    Effect.updateContext((context: Context.Context<never>): Context.Context<never> =>
+      Context.omit(sql.transactionService)(context)
+    )
+  )
+
+/** Drops a schema that a test names itself. */
+const dropAfterwards = (schema: string) =>
+  Effect.acquireRelease(
+    Effect.succeed(schema),
+    () =>
+      Effect.flatMap(PgClient.PgClient, (sql) =>
+        Effect.orDie(sql.unsafe(`DROP SCHEMA IF EXISTS ${Names.quote(schema)} CASCADE`)))
+  )
+
+layer(Postgres.layer("sql"), { excludeTestServices: true })("the tables", (it) => {
+  it.effect("are made once by many processes that start at once on an empty database", () =>
+    Effect.gen(function*() {
+      const { schema } = yield* Postgres.Postgres
+      const sql = yield* PgClient.PgClient
+      const fresh = yield* dropAfterwards(`${schema}_fresh`)
+      const stores = yield* Effect.forEach(Array.from({ length: 6 }), () => open({ schema: fresh }), {
+        concurrency: "unbounded"
+      })
+      const kept = yield* Effect.forEach(stores, (store) => store.append([start("a")]), { concurrency: "unbounded" })
+      assert.strictEqual(kept.flat().filter((_) => _).length, 1)
+      const applied = yield* sql.unsafe(`SELECT name FROM ${Names.quote(fresh)}.saga_migration`)
+      assert.deepStrictEqual(applied, [{ name: "tables" }])
+    }))
+
+  it.effect("lie in any schema, whatever its name", () =>
+    Effect.gen(function*() {
+      const { schema } = yield* Postgres.Postgres
+      for (const name of [`Sch"e'ma`, "with.dot", "UPPER case", "semi;colon--", "$1 %s \\", "漢字🦕", `a"."b`]) {
+        const hostile = yield* dropAfterwards(`${schema.slice(-8)} ${name}`)
+        const store = yield* open({ schema: hostile })
+        // Again, on the tables that are there.
+        yield* open({ schema: hostile })
+        assert.deepStrictEqual(yield* store.append([start("a", { row: { ...row, wakeAt: 1 } })]), [true])
+        assert.deepStrictEqual(yield* store.claim(claimBy("w")), [{ id: "a", seq: 1 }])
+        yield* store.wake
+      }
+    }))
+
+  it.effect("keep two schemas of one database apart", () =>
+    Effect.gen(function*() {
+      const { schema } = yield* Postgres.Postgres
+      const one = yield* open({ schema: yield* dropAfterwards(`${schema}.one`) })
+      const two = yield* open({ schema: yield* dropAfterwards(`${schema}.two`) })
+      yield* one.append([start("a", { row: { ...row, wakeAt: 1 } })])
+      assert.deepStrictEqual(yield* two.claim(claimBy("w")), [])
+      assert.deepStrictEqual(yield* two.append([start("a")]), [true])
+    }))
+
+  for (
+    const [schema, why] of [["", /needs a name/], ["pg_saga", /keeps this name/], ["$user", /keeps this name/], [
+      "x".repeat(64),
+      /cuts names off at 63 bytes/
+    ]] as const
+  ) {
+    it.effect(`refuse the name ${JSON.stringify(schema.slice(0, 8))} for their schema, and say why`, () =>
+      Effect.gen(function*() {
+        const error = yield* Effect.flip(open({ schema }))
+        assert.instanceOf(error, SagaStore.StoreError)
+        assert.isFalse(error.retryable)
+        assert.match(String(error.cause), why)
+      }))
+  }
+
+  it.effect("are not touched by a store that does not migrate, which then fails where they are missing", () =>
+    Effect.gen(function*() {
+      const { schema } = yield* Postgres.Postgres
+      const sql = yield* PgClient.PgClient
+      const store = yield* open({ schema: `${schema}_none`, migrate: false })
+      const error = yield* Effect.flip(store.append([start("a")]))
+      assert.deepStrictEqual([error._tag, error.operation, error.retryable], ["StoreError", "append", false])
+      const found = yield* sql`SELECT 1 FROM pg_namespace WHERE nspname = ${`${schema}_none`}`
+      assert.deepStrictEqual(found, [])
+    }))
+
+  it.effect("show each entry as a row of saga_entry", () =>
+    Effect.gen(function*() {
+      const { schema } = yield* Postgres.Postgres
+      const sql = yield* PgClient.PgClient
+      const store = yield* open({ schema })
+      const entries = JSON.stringify([{ _tag: "PivotPassed", at: 2_000 }, {
+        _tag: "SagaCompleted",
+        at: 3_000,
+        value: { "it's": "\\ \u2028 🦕" }
+      }])
+      yield* store.append([start("shown")])
+      yield* store.append([then("shown", 1, { entries })])
+      const rows = yield* sql.unsafe(
+        `SELECT seq::int, index::int, tag, at, entry FROM ${Names.make(schema).entry}
+         WHERE execution = 'shown' ORDER BY 1, 2`
+      )
+      assert.deepStrictEqual(rows, [
+        { seq: 0, index: 0, tag: "SagaStarted", at: new Date(1_000), entry: { _tag: "SagaStarted", at: 1_000 } },
+        { seq: 1, index: 0, tag: "PivotPassed", at: new Date(2_000), entry: { _tag: "PivotPassed", at: 2_000 } },
+        { seq: 1, index: 1, tag: "SagaCompleted", at: new Date(3_000), entry: JSON.parse(entries)[1] }
+      ])
+    }))
+})
+
+layer(Postgres.layer("sql"), { excludeTestServices: true })("the statements", (it) => {
+  it.effect("of append never look at a table but through the key that it names", () =>
+    Effect.gen(function*() {
+      const { schema } = yield* Postgres.Postgres
+      const sql = yield* PgClient.PgClient
+      yield* open({ schema })
+      const { append, appendRows } = Statements.make(Names.make(schema))
+      for (const [text, arrays] of [[append, 5], [appendRows, 15]] as const) {
+        const parameters = Array.from({ length: arrays }, () => "{}")
+        const lines = yield* sql.unsafe<{ "QUERY PLAN": string }>(`EXPLAIN ${text}`, parameters).unprepared
+        const scans = lines.map((line) => line["QUERY PLAN"]).filter((line) => /Scan/.test(line))
+        assert.deepStrictEqual(scans.filter((line) => !/(?:Function|CTE|Subquery) Scan/.test(line)), [])
+        assert.deepStrictEqual(lines.filter((line) => /Join|Nested Loop/.test(line["QUERY PLAN"])), [])
+      }
+    }))
+
+  it.effect("of append are prepared once, whatever a batch holds", () =>
+    Effect.gen(function*() {
+      const { schema } = yield* Postgres.Postgres
+      const one = PgClient.layer({ url: Redacted.make((yield* Postgres.Postgres).url), maxConnections: 1 })
+      const client = Context.get(yield* Layer.build(one), PgClient.PgClient)
+      const store = yield* Effect.provideService(SqlSagaStore.makeEncoded({ schema }), PgClient.PgClient, client)
+      yield* store.append([start("a"), start("b", { row: { ...row, worker: "w", wakeAt: 8.1e15, result: "1" } })])
+      yield* store.append([then("a", 1)])
+      yield* store.append([then("a", 2), then("b", 1, { at: 2 ** 40 })])
+      yield* store.append([then("a", 3, { row: { ...row, received: 5e9 } })])
+      yield* store.append([start("c", { at: 0.5 }), then("b", 2, { row: { ...row, wakeAt: 0.5 } }), then("a", 4)])
+      yield* store.append(Array.from({ length: 300 }, (_, index) => start(`many ${index}`)))
+      const { prepared } = (yield* client<{ readonly prepared: number }>`
+        SELECT count(*)::int AS prepared FROM pg_prepared_statements WHERE statement LIKE '%INSERT INTO%saga_journal%'
+      `.unprepared)[0]!
+      assert.strictEqual(prepared, 2)
+    }))
+
+  it.effect("are transactions of their own, also inside one of the caller", () =>
+    Effect.gen(function*() {
+      const { schema } = yield* Postgres.Postgres
+      const sql = yield* PgClient.PgClient
+      const store = yield* SqlSagaStore.makeEncoded({ schema })
+      yield* Effect.ignore(sql.withTransaction(Effect.andThen(
+        Effect.all([store.append([start("outside")]), store.register("w", 1_000)]),
+        Effect.fail("roll back")
+      )))
+      assert.isNotNull(yield* store.read("outside"))
+      assert.isTrue(yield* store.renew("w", 1_000))
+    }))
+
+  it.effect("do not depend on how the client names things", () =>
+    Effect.gen(function*() {
+      const { schema } = yield* Postgres.Postgres
+      const store = yield* open({ schema }, {
+        transformResultNames: (name) => name.toUpperCase(),
+        transformQueryNames: (name) => `x_${name}`,
+        prepare: false
+      })
+      yield* store.append([start("named", { row: { ...row, wakeAt: 7 } })])
+      assert.strictEqual((yield* store.read("named"))?.wakeAt, 7)
+      assert.strictEqual((yield* store.journal("named")).length, 1)
+    }))
+
+  it.effect("carry and read more than one message of the driver holds", () =>
+    Effect.gen(function*() {
+      const { schema } = yield* Postgres.Postgres
+      const store = yield* open({ schema })
+      const big = JSON.stringify(["🦕".repeat(5_000_000)])
+      assert.isAbove(big.length * 2, 16 * 1024 * 1024)
+      const appends = ["big 1", "big 2"].map((id) => start(id, { entries: big, create: { name: "Big", payload: big } }))
+      assert.deepStrictEqual(yield* store.append(appends), [true, true])
+      assert.isTrue((yield* store.read("big 2"))?.payload === big)
+      assert.isTrue((yield* store.journal("big 2"))[0]?.entries === big)
+    }))
+
+  it.effect("are sent again when the database undoes one to end a deadlock", () =>
+    Effect.gen(function*() {
+      const { schema } = yield* Postgres.Postgres
+      const sql = yield* PgClient.PgClient
+      const store = yield* open({ schema })
+      const { journal } = Names.make(schema)
+      const insert = (id: string) =>
+        sql.unsafe(
+          `INSERT INTO ${journal} (execution, seq, token, at, entries) VALUES ($1, 0, 'raw', now(), '[]')
+           ON CONFLICT DO NOTHING`,
+          [id]
+        )
+      // The transaction holds y and wants x, the batch holds x and wants y: who waits first is the one undone.
+      const fiber = yield* sql.withTransaction(Effect.gen(function*() {
+        yield* insert("deadlock y")
+        const fiber = yield* Effect.forkDetach(
+          store.append([start("deadlock x"), start("deadlock y"), start("deadlock z")])
+        )
+        yield* waitsForLock(sql)
+        yield* insert("deadlock x")
+        return fiber
+      }))
+      assert.deepStrictEqual(yield* Fiber.join(fiber), [false, false, true])
+    }))
+
+  it.effect("of a claim look cheap to the planner before it has statistics, so that it compiles none of them", () =>
+    Effect.gen(function*() {
+      const { schema } = yield* Postgres.Postgres
+      const sql = yield* PgClient.PgClient
+      const store = yield* open({ schema })
+      const { claim, gone } = Statements.make(Names.make(schema))
+      yield* store.append(Array.from(
+        { length: 5_000 },
+        (_, index) => start(`owned ${index}`, { row: { ...row, worker: "live" } })
+      ))
+      const parameters = ["w", "{Order,Refund}", 64, new Date(1_000), 0, "token", "[]", "{dead 1,dead 2,dead 3}"]
+      for (const [text, values] of [[gone, [0]], [claim, parameters]] as const) {
+        const [plan] = yield* sql.unsafe<{ "QUERY PLAN": ReadonlyArray<{ Plan: { "Total Cost": number } }> }>(
+          `EXPLAIN (FORMAT JSON) ${text}`,
+          values
+        ).unprepared
+        // PostgreSQL compiles from 100,000 on, which takes a hundred times as long as the statement.
+        assert.isBelow(plan!["QUERY PLAN"][0]!.Plan["Total Cost"], 10_000)
+      }
+    }))
+
+  it.effect("of a claim pass over a row that somebody has locked", () =>
+    Effect.gen(function*() {
+      const { schema } = yield* Postgres.Postgres
+      const sql = yield* PgClient.PgClient
+      const store = yield* open({ schema })
+      const create = { name: "Locked", payload: "{}" }
+      const claim = store.claim(claimBy("claimer", { names: ["Locked"] }))
+      yield* store.append([
+        start("locked due", { create, row: { ...row, wakeAt: 1 } }),
+        start("locked orphan", { create, row: { ...row, worker: "nobody" } }),
+        start("free", { create, row: { ...row, wakeAt: 2 } })
+      ])
+      yield* store.register("claimer", 600_000)
+      yield* sql.withTransaction(Effect.gen(function*() {
+        yield* sql.unsafe(`SELECT id FROM ${Names.make(schema).execution} WHERE id LIKE 'locked%' FOR UPDATE`)
+        assert.deepStrictEqual(yield* claim, [{ id: "free", seq: 1 }])
+      }))
+      const ids = (yield* claim).map((_) => _.id)
+      assert.deepStrictEqual(ids, ["locked orphan", "locked due"])
+    }))
+
+  it.effect("of a claim leave an execution to the owner whose append comes between", () =>
+    Effect.gen(function*() {
+      const { schema } = yield* Postgres.Postgres
+      const sql = yield* PgClient.PgClient
+      const store = yield* open({ schema })
+      const create = { name: "Contended", payload: "{}" }
+      const claim = store.claim(claimBy("claimer", { names: ["Contended"] }))
+      yield* store.append([start("zombie", { create, row: { ...row, worker: "gone" } })])
+      yield* store.register("claimer", 600_000)
+      const claiming = yield* sql.withTransaction(Effect.gen(function*() {
+        yield* sql.unsafe(
+          `INSERT INTO ${Names.make(schema).journal} (execution, seq, token, at, entries)
+           VALUES ('zombie', 1, 'late', now(), '[]')`
+        )
+        const claiming = yield* Effect.forkDetach(claim)
+        yield* waitsForLock(sql)
+        return claiming
+      }))
+      assert.deepStrictEqual(yield* Fiber.join(claiming), [])
+      assert.strictEqual((yield* store.read("zombie"))?.worker, "gone")
+      assert.deepStrictEqual(yield* claim, [{ id: "zombie", seq: 2 }])
+    }))
+
+  it.effect("fail as retryable while the database does not answer", () =>
+    Effect.gen(function*() {
+      const nowhere = PgClient.layer({ path: "/nowhere/.s.PGSQL.5432", username: "nobody" })
+      const failures = yield* Effect.gen(function*() {
+        const store = yield* SqlSagaStore.makeEncoded({ migrate: false })
+        return [yield* Effect.flip(SqlSagaStore.migrate()), yield* Effect.flip(store.append([start("a")]))] as const
+      }).pipe(Effect.provide(nowhere))
+      assert.deepStrictEqual(failures.map((_) => [_._tag, _.operation, _.retryable]), [
+        ["StoreError", "migrate", true],
+        ["StoreError", "append", true]
+      ])
+    }))
+})
+
+layer(Postgres.layer("sql"), { excludeTestServices: true })("a store", (it) => {
+  it.effect("that is alone ends all leases when it starts", () =>
+    Effect.gen(function*() {
+      const { schema } = yield* Postgres.Postgres
+      const before = yield* open({ schema })
+      yield* before.register("before", 600_000)
+      yield* before.append([start("a", { row: { ...row, worker: "before" } })])
+      const beside = yield* open({ schema })
+      yield* beside.register("beside", 600_000)
+      assert.deepStrictEqual(yield* beside.claim(claimBy("beside")), [])
+      const alone = yield* open({ schema, exclusive: true })
+      yield* alone.register("alone", 600_000)
+      assert.deepStrictEqual(yield* alone.claim(claimBy("alone", { margin: 600_000 })), [{ id: "a", seq: 1 }])
+      assert.isFalse(yield* before.renew("before", 600_000))
+    }))
+
+  it.effect("listens again when its connection is lost, and looks for work then", () =>
+    Effect.gen(function*() {
+      const { schema } = yield* Postgres.Postgres
+      const sql = yield* PgClient.PgClient
+      const store = yield* open({ schema })
+      const wakes = yield* Queue.unbounded<void>()
+      yield* Effect.forkScoped(store.listen(Effect.asVoid(Queue.offer(wakes, undefined))))
+      yield* Queue.take(wakes)
+      for (let round = 0; round < 2; round++) {
+        const ended = yield* sql`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+          WHERE query = ${`LISTEN ${Names.quote(Names.make(schema).channel)}`}`
+        assert.strictEqual(ended.length, 1)
+        yield* Queue.take(wakes)
+        yield* store.wake
+        yield* Queue.take(wakes)
+      }
+    }))
+
+  it.effect("works on a pool of one connection, also while it listens", () =>
+    Effect.gen(function*() {
+      const { schema } = yield* Postgres.Postgres
+      const store = yield* open({ schema }, { maxConnections: 1 })
+      const begun = yield* Deferred.make<void>()
+      yield* Effect.forkScoped(store.listen(Effect.asVoid(Deferred.succeed(begun, undefined))))
+      yield* Deferred.await(begun)
+      assert.deepStrictEqual(yield* store.append([start("one")]), [true])
+    }))
+
+  it.effect("finishes what many fibers append at once, and refuses none", () =>
+    Effect.gen(function*() {
+      const { schema } = yield* Postgres.Postgres
+      const store = yield* open({ schema })
+      const kept = yield* Effect.forEach(
+        Array.from({ length: 200 }, (_, index) => index),
+        (index) => store.append([start(`many ${index}`)]),
+        { concurrency: "unbounded" }
+      )
+      assert.isTrue(kept.every(([kept]) => kept === true))
+    }))
+})
+
+describe("names", () => {
+  it("quotes any identifier as one", () => {
+    assert.strictEqual(Names.quote(`a"b.c`), `"a""b.c"`)
+  })
+
+  it("cuts a channel off where Postgres would", () => {
+    const length = (schema: string) => new TextEncoder().encode(Names.make(schema).channel).length
+    assert.strictEqual(Names.make("saga").channel, "saga_wake_saga")
+    assert.strictEqual(length("x".repeat(63)), 63)
+    assert.isAtMost(length("漢".repeat(21)), 63)
+  })
+})
