@@ -11,12 +11,15 @@
  * `<...>` stands for whatever changes from run to run: any text, also none, inside one line. An example without the
  * comment only has to succeed.
  */
+import { PgClient } from "@effect/sql-pg"
+import { Effect } from "effect"
 import { spawn } from "node:child_process"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
 import { describe, expect, it, onTestFinished } from "vitest"
-import { readSources, root } from "./utils/sources.ts"
+import * as Postgres from "./utils/Postgres.ts"
+import { readSource, readSources, root } from "./utils/sources.ts"
 
 /** An example that takes longer than this waits for something that never comes. */
 const patience = 60_000
@@ -41,6 +44,60 @@ describe("examples", () => {
     const expected = outputOf(text)
     if (expected !== undefined) expect(stdout).toBe(fill(expected, stdout))
   }, patience + 5_000)
+})
+
+describe("examples/01-order.ts", () => {
+  const file = "examples/01-order.ts"
+  const expected = (): string => outputOf(readSource(file).text)!
+
+  it("does the same on a server, and resumes what is parked", () =>
+    Effect.gen(function*() {
+      const { env, schema } = yield* Postgres.Postgres
+      const sql = yield* PgClient.PgClient
+      const shop = `${schema}_shop`
+      yield* Effect.addFinalizer(() =>
+        Effect.forEach([shop, `${shop}_saga`], (name) => Effect.orDie(sql`DROP SCHEMA IF EXISTS ${sql(name)} CASCADE`))
+      )
+      const { code, stderr, stdout } = yield* Effect.promise(() => run(file, { env: { ...env, ORDERS_SCHEMA: shop } }))
+      expect(code, `${stdout}\n${stderr}`).toBe(0)
+      expect(stdout).toBe(fill(expected(), stdout))
+      const resumed = yield* Effect.promise(() =>
+        run(file, { env: { ...env, ORDERS_SCHEMA: shop }, args: ["--resume"] })
+      )
+      expect(resumed.stdout).toMatch(/1013 Robin Milner, 56.00: rolled back[^]*resumed  by a person\n.*undone   Charge/)
+      expect(resumed.stdout).toContain("\n  5 rolled back     1005, 1012, 1013, 1019, 1024\n")
+      expect(resumed.stdout).toContain("They add up")
+    }).pipe(Effect.scoped, Effect.provide(Postgres.layer("example")), Effect.runPromise), patience + 5_000)
+
+  it("says what is wrong with its input, and does nothing twice unless it is told to begin again", async () => {
+    const cwd = emptyFolder()
+    const missing = await run(file, { cwd, args: ["--orders=none.json"] })
+    expect(missing.code).toBe(1)
+    expect(missing.stderr).toMatch(/^error: The order file .*none.json cannot be read: .*\n$/)
+    const order = (more: object) => ({
+      id: "1",
+      customer: "Ada",
+      city: "London",
+      card: "4242",
+      items: [{ sku: "MUG-BLUE", quantity: 1, price: 100 }],
+      ...more
+    })
+    const orders = [order({}), order({ customer: "Bob" }), order({ id: "2", items: [] }), { id: 3 }, "four"]
+    fs.writeFileSync(path.join(cwd, "odd.json"), JSON.stringify(orders))
+    const { code, stdout } = await run(file, { cwd, args: ["--orders=odd.json"] })
+    expect(stdout).toMatch(/1 (Ada|Bob), 1.00: refused. PlaceOrder\/1 was started before with another payload./)
+    expect(stdout).toContain("Order 3 of the file (2): malformed. Missing key at [\"items\"][0]\n")
+    expect(stdout).toContain("Order 5 of the file: malformed. Expected object, got \"four\"\n")
+    expect(stdout).toMatch(/ 5 orders read\n +1 completed +1\n +3 malformed\n +1 refused +1\n/)
+    expect(code).toBe(0)
+
+    const story = (stdout: string) => stdout.slice(stdout.indexOf("\n\n"))
+    const again = await run(file, { cwd, args: ["--orders=odd.json"] })
+    expect(again.stdout).toContain("Placed by an earlier run, and not done a second time: 2.\n")
+    expect(story(again.stdout)).toBe(story(stdout))
+    const fresh = await run(file, { cwd, args: ["--orders=odd.json", "--fresh"] })
+    expect(fresh.stdout).not.toContain("an earlier run")
+  }, patience)
 })
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -73,14 +130,27 @@ interface Result {
   readonly stderr: string
 }
 
-const run = (file: string): Promise<Result> => {
-  const cwd = fs.mkdtempSync(path.join(os.tmpdir(), "effect-saga-example-"))
-  onTestFinished(() => fs.rmSync(cwd, { recursive: true, force: true }))
+/** A folder for the time of the test. */
+const emptyFolder = (): string => {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), "effect-saga-example-"))
+  onTestFinished(() => fs.rmSync(folder, { recursive: true, force: true }))
+  return folder
+}
+
+const run = (
+  file: string,
+  options: {
+    readonly cwd?: string
+    readonly args?: ReadonlyArray<string>
+    readonly env?: Readonly<Record<string, string>>
+  } = {}
+): Promise<Result> => {
+  const { args = [], cwd = emptyFolder(), env } = options
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, ["--conditions=effect-saga/source", path.join(root, file)], {
+    const child = spawn(process.execPath, ["--conditions=effect-saga/source", path.join(root, file), ...args], {
       cwd,
       // In its own folder, whatever database the tests run on.
-      env: { ...process.env, NO_COLOR: "1", DATABASE_URL: "" },
+      env: { ...process.env, NO_COLOR: "1", DATABASE_URL: "", ...env },
       stdio: ["ignore", "pipe", "pipe"],
       timeout: patience,
       killSignal: "SIGKILL"

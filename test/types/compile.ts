@@ -22,7 +22,7 @@ export const compile = (files: Readonly<Record<string, string>>): Compiled => {
   const modules = path.join(folder, "node_modules")
   fs.mkdirSync(modules)
   fs.symlinkSync(root, path.join(modules, "effect-saga"))
-  for (const name of ["effect", "tstyche", "@types"]) {
+  for (const name of ["effect", "@effect", "tstyche", "@types"]) {
     fs.symlinkSync(path.join(root, "node_modules", name), path.join(modules, name))
   }
   fs.copyFileSync(path.join(root, "test/types/shop.ts"), path.join(folder, "shop.ts"))
