@@ -175,7 +175,7 @@ export const decodeEnd: (text: string) => Effect.Effect<End, Schema.SchemaError>
  *
  * `at` is the time at which the entry was recorded, in milliseconds since the epoch, never before that of its
  * predecessor. `value`, `error` hold what the step's schemas encoded. `wakeAt` is the time chosen for the next attempt:
- * it is read back and never computed again. `mail` is the number of the inbox row that the entry answers.
+ * it is read back and never computed again. `found`: the step's `check` found that it had happened. `mail` is the number of the inbox row that the entry answers.
  *
  * @category models
  * @since 0.1.0
@@ -194,7 +194,13 @@ export const Entry = Schema.Union([
     message: Schema.optionalKey(Schema.String),
     wakeAt: Schema.optionalKey(Schema.Number)
   }),
-  Schema.TaggedStruct("StepSucceeded", { ...at, ...ref, attempt: Schema.Int, value: Schema.Json }),
+  Schema.TaggedStruct("StepSucceeded", {
+    ...at,
+    ...ref,
+    attempt: Schema.Int,
+    value: Schema.Json,
+    found: Schema.optionalKey(Schema.Literal(true))
+  }),
   Schema.TaggedStruct("StepFailed", { ...at, ...ref, attempt: Schema.Int, error: Schema.Json }),
   Schema.TaggedStruct("StepWithdrawn", { ...at, ...ref }),
   Schema.TaggedStruct("PivotPassed", at),

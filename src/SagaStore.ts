@@ -150,9 +150,11 @@ export class StoreError extends Schema.TaggedError<StoreError>()("StoreError", {
   cause: Schema.Defect()
 }) {
   override get message(): string {
+    const reason = innermost(this.cause)
     return this.retryable
-      ? `The saga store did not answer (${this.operation}). Check the database; the call may be sent again.`
-      : `The saga store refused ${this.operation}. See the cause: sending it again will not help.`
+      ? `The saga store did not answer (${this.operation}): ${reason}. ` +
+        "Check the database and its address; the call may be sent again."
+      : `The saga store refused ${this.operation}: ${reason}. Sending it again will not help.`
   }
 }
 
@@ -410,6 +412,13 @@ interface Memory {
   readonly inboxes: Map<string, Array<string>>
   /** When each worker's lease ends. */
   readonly workers: Map<string, number>
+}
+
+/** The message of the innermost cause: drivers wrap what really happened. */
+const innermost = (cause: unknown): string => {
+  let inner = cause
+  for (let depth = 0; depth < 8 && inner instanceof Error && inner.cause !== undefined; depth++) inner = inner.cause
+  return inner instanceof Error ? inner.message : String(inner)
 }
 
 const isEnded = (status: Status): boolean => status === "completed" || status === "rolledback"

@@ -7,6 +7,7 @@
  *
  * @since 0.1.0
  */
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
 import * as SecureRandom from "effect/crypto/SecureRandom"
@@ -15,6 +16,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Latch from "effect/Latch"
+import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as ExecutionId from "./ExecutionId.ts"
@@ -263,12 +265,12 @@ export const make = Effect.fnUntraced(function*(
     while (yield* claimOnce) yield* Effect.yieldNow
     yield* readMail
   }).pipe(
-    Effect.catch((error) =>
-      Effect.andThen(
-        error.retryable ? Effect.logDebug(error) : Effect.logError(error),
-        Effect.sleep(config.poll)
-      )
-    )
+    // Whatever the driver does, the worker looks for work again.
+    Effect.catchCause((cause) => {
+      const error = Cause.findErrorOption(cause)
+      const expected = Option.isSome(error) && error.value.retryable
+      return Effect.andThen(expected ? Effect.logDebug(cause) : Effect.logError(cause), Effect.sleep(config.poll))
+    })
   )
   yield* Effect.forkScoped(Effect.forever(poll))
   yield* store.encoded.listen(Effect.sync(() => work.openUnsafe())).pipe(

@@ -275,10 +275,15 @@ const afterAttempt = (
   }
 }
 
-const afterStored = (to: Settler, task: StepTask, stored: StepOutcome): Effect.Effect<void, never, unknown> | void => {
+const afterStored = (
+  to: Settler,
+  task: StepTask,
+  stored: StepOutcome,
+  found = false
+): Effect.Effect<void, never, unknown> | void => {
   switch (stored._tag) {
     case "Stored":
-      return succeed(to, task, stored.json)
+      return succeed(to, task, stored.json, found)
     case "Refused":
       return retry(to, task, "refused", stored.error, stored.json)
     case "Unstorable":
@@ -352,7 +357,7 @@ const afterCheck = (
     return died(to, task, outcome._tag === "Died" ? outcome.cause : Cause.die(new Error("its check did not end")))
   }
   const answer = outcome.value
-  if (answer._tag === "Happened") return afterStored(to, task, answer.stored)
+  if (answer._tag === "Happened") return afterStored(to, task, answer.stored, true)
   if (why === "defect") return died(to, task, cause!)
   if (answer._tag === "StillGoing") return stillGoing(to, task)
   if (why !== "crash") return retryTimedOut(to, task, "never")
@@ -542,7 +547,12 @@ const failed = (
   if (attempt.outcome === "refused" || attempt.outcome === "never") task.refusals++
 }
 
-const succeed = (to: Settler, task: StepTask, json: Schema.Json): Effect.Effect<void, never, unknown> =>
+const succeed = (
+  to: Settler,
+  task: StepTask,
+  json: Schema.Json,
+  found = false
+): Effect.Effect<void, never, unknown> =>
   Effect.matchEffect(Core.provide(task.request.success.decode(json), Core.outerContext(to.core, task.asked)), {
     onFailure: (error) => {
       failed(to, task, { outcome: "defect", message: error.message })
@@ -551,7 +561,14 @@ const succeed = (to: Settler, task: StepTask, json: Schema.Json): Effect.Effect<
     },
     onSuccess: (value) => {
       const attempt = task.history.length + 1
-      Core.record(to.core, { _tag: "StepSucceeded", at: Core.now(to.core), ...task.ref, attempt, value: json })
+      Core.record(to.core, {
+        _tag: "StepSucceeded",
+        at: Core.now(to.core),
+        ...task.ref,
+        attempt,
+        value: json,
+        ...(found ? { found } : undefined)
+      })
       settle(to, task, Exit.succeed(value))
       return Effect.void
     }

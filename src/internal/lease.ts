@@ -70,7 +70,7 @@ export const make = Effect.fnUntraced(function*(
         until = sent + nanos
         return Effect.void
       }),
-      Effect.catch(() => remaining() > 0 ? Effect.void : lose)
+      Effect.catchCause(() => remaining() > 0 ? Effect.void : lose)
     )
   })
 
@@ -82,7 +82,7 @@ export const make = Effect.fnUntraced(function*(
   yield* Effect.gen(function*() {
     while (true) {
       if (until === 0n) {
-        yield* Effect.ignore(Effect.timeoutOption(register, millis))
+        yield* Effect.ignoreCause(Effect.timeoutOption(register, millis))
         if (until === 0n) yield* Effect.sleep(Math.min(1_000, millis / 10))
       } else {
         // A third of the lease; sooner where an earlier renewal failed and less is left.
