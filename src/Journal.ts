@@ -175,7 +175,8 @@ export const decodeEnd: (text: string) => Effect.Effect<End, Schema.SchemaError>
  *
  * `at` is the time at which the entry was recorded, in milliseconds since the epoch, never before that of its
  * predecessor. `value`, `error` hold what the step's schemas encoded. `wakeAt` is the time chosen for the next attempt:
- * it is read back and never computed again. `found`: the step's `check` found that it had happened. `mail` is the number of the inbox row that the entry answers.
+ * it is read back and never computed again. `found`: the step's `check` found that it had happened. `mail` is the
+ * number of the inbox row that the entry answers.
  *
  * @category models
  * @since 0.1.0

@@ -15,6 +15,7 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
@@ -110,6 +111,10 @@ export const make = Effect.fnUntraced(function*(
   const live = new Map<string, Executor.Live>()
   /** Those of them that were claimed, which `MaxLive` bounds. */
   const claimed = new Set<Executor.Live>()
+  /** Attempts that go on although their execution is parked, by its id. */
+  const lingering = new Map<string, Set<Fiber.Fiber<unknown, unknown>>>()
+  /** Claimed, and waiting for what still runs here of them. */
+  const taking = new Set<string>()
   /** A claim failed, so it may have taken something that nobody runs. */
   let inDoubt = false
   const arrivals = new Map<string, Set<() => void>>()
@@ -153,6 +158,7 @@ export const make = Effect.fnUntraced(function*(
     const fiber = Effect.runForkWith(registered.context)(one.run)
     fiber.addObserver((exit) => {
       claimed.delete(one)
+      linger(one)
       if (live.get(id) === one) live.delete(id)
       const stays = Exit.isSuccess(exit) && exit.value._tag === "Ended"
       // What left while this worker still owns it would wait for a lease that never ends.
@@ -167,7 +173,7 @@ export const make = Effect.fnUntraced(function*(
   const reconcile = Effect.gen(function*() {
     if (!inDoubt || !lease.holds()) return
     for (const { id, seq } of yield* store.encoded.owned(lease.worker())) {
-      if (!live.has(id)) yield* take(id, seq)
+      if (!live.has(id) && !taking.has(id)) yield* take(id, seq)
     }
     inDoubt = false
   })
@@ -197,26 +203,37 @@ export const make = Effect.fnUntraced(function*(
     return taken.length === limit
   })
 
-  /** Runs a claimed execution; an own zombie of it goes first. */
+  /** Runs a claimed execution; what still runs here of it ends first. */
   const take = (id: string, seq: number): Effect.Effect<void> => {
-    const zombie = live.get(id)
-    if (zombie === undefined) {
+    const begin = Effect.suspend(() => {
+      taking.delete(id)
       return launch(id, ExecutionId.tag(id), { _tag: "Claim", seq }) === undefined ? giveBack([id]) : Effect.void
-    }
-    zombie.abandon()
-    return Deferred.await(zombie.ended).pipe(
+    })
+    const zombie = live.get(id)
+    if (zombie === undefined && !lingering.has(id)) return begin
+    taking.add(id)
+    zombie?.abandon()
+    return (zombie === undefined ? Effect.void : Effect.asVoid(Deferred.await(zombie.ended))).pipe(
       Effect.andThen(Effect.yieldNow),
-      Effect.andThen(
-        Effect.suspend(() =>
-          launch(id, ExecutionId.tag(id), { _tag: "Claim", seq }) === undefined ? giveBack([id]) : Effect.void
-        )
-      ),
+      Effect.andThen(Effect.suspend(() => Fiber.awaitAll(lingering.get(id) ?? []))),
+      Effect.andThen(begin),
       Effect.forkDetach,
       Effect.asVoid
     )
   }
 
-  /** What it gives back it still owns, so nobody else takes it: a store that does not answer is asked again. */
+  /** Remembers the attempts of a parked execution that do not end, until they do. */
+  const linger = (one: Executor.Live): void => {
+    for (const fiber of one.lingering) {
+      const fibers = lingering.get(one.id) ?? new Set()
+      lingering.set(one.id, fibers.add(fiber))
+      fiber.addObserver(() => {
+        fibers.delete(fiber)
+        if (fibers.size === 0 && lingering.get(one.id) === fibers) lingering.delete(one.id)
+      })
+    }
+  }
+
   const giveBack = (executions: ReadonlyArray<string>, pause = 0): Effect.Effect<void> => {
     const worker = lease.worker()
     return executions.length === 0 ?

@@ -140,6 +140,12 @@ export type CheckFn<A, KR> = (key: string) => NoSteps<KR> & Effect.Effect<Option
 /**
  * What happens when nobody knows whether the step happened. With a timeout an answer is required.
  *
+ * **Gotchas**
+ *
+ * A timed-out attempt is interrupted and awaited for a grace (`Limits.InterruptGrace`, 5 seconds). An error or a defect
+ * that comes in that time counts; a success in an uninterruptible region is replaced by the interruption and counts as
+ * timed out. So `unknown: "refused"` is your assertion that a timed-out attempt has not happened.
+ *
  * @category options
  * @since 0.1.0
  */

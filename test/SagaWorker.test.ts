@@ -1,140 +1,309 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, Layer, Schema, Scope } from "effect"
-import { Saga, SagaEngine, SagaStore, Step } from "effect-saga"
-import { TestClock } from "effect/testing"
-import { Refused, Shop, step, Stuck } from "./utils/Shop.ts"
+import { Effect, Exit, Fiber, Layer, Scope } from "effect"
+import type { SagaEngine } from "effect-saga"
+import { SagaError, SagaStore } from "effect-saga"
+import * as TestClock from "effect/testing/TestClock"
+import * as Process from "./utils/Process.ts"
+import * as World from "./utils/World.ts"
 
-const definition = Saga.make("Order", {
-  payload: Schema.Struct({ id: Schema.String }),
-  success: Schema.String,
-  error: Refused,
-  compensationError: Stuck,
-  idempotencyKey: (order) => order.id
-})
-const other = Saga.make("Other", { payload: Schema.Struct({ id: Schema.String }), idempotencyKey: (_) => _.id })
+const { definition } = World
+const payload = { id: "1" }
+const id = definition.executionId(payload)
+const two = World.body(({ step }) => Effect.andThen(step("A"), step("B")))
 
-/** A step that waits for a latch, and logs when it begins. */
-const gated = (gate: Deferred.Deferred<void>) =>
-  Step.make("Gated", {
-    execute: Effect.andThen(Shop.use((_) => Effect.orDie(_.run("do", "Gated"))), Deferred.await(gate)),
-    compensate: () => Effect.orDie(Shop.use((_) => _.run("undo", "Gated")))
-  })
+const reasonOf = (exit: Exit.Exit<unknown, unknown>) => {
+  const error = World.errorOf(exit)
+  assert.instanceOf(error, SagaError.SagaError)
+  return error.reason._tag
+}
 
-const handler = (gate: Deferred.Deferred<void>) =>
-  definition.toLayer(() => Effect.andThen(Effect.andThen(step("A"), gated(gate)), step("B")))
-
-const world = Effect.gen(function*() {
-  const encoded = yield* SagaStore.makeMemory
-  const store = Layer.succeed(SagaStore.SagaStore, SagaStore.make(encoded))
-  const gate = yield* Deferred.make<void>()
-  const shop = yield* Shop
-  const worker = Layer.provideMerge(handler(gate), Layer.provide(SagaEngine.layer, store))
-  /** A process: what it provides, and how it ends. */
-  const process = Effect.gen(function*() {
-    const scope = yield* Scope.make()
-    const context = yield* Layer.buildWithScope(worker, scope)
-    return { context, stop: Scope.close(scope, Exit.void) }
-  })
-  return { encoded, gate, process, shop, store }
-})
-
-describe("SagaWorker", () => {
-  it.effect("that shuts down lets a step in flight finish, rolls nothing back, and leaves the rest", () =>
+describe("a shutdown", () => {
+  it.effect("lets the step in flight finish, starts nothing new, undoes nothing, and hands over without waiting", () =>
     Effect.gen(function*() {
-      const { encoded, gate, process, shop } = yield* world
-      const first = yield* process
-      const id = yield* Effect.provide(definition.start({ id: "1" }), first.context)
-      yield* TestClock.adjust("1 second")
-      const stopping = yield* Effect.forkChild(first.stop)
-      yield* TestClock.adjust("1 second")
-      yield* Deferred.succeed(gate, undefined)
+      const store = yield* SagaStore.makeMemory
+      const [first, second] = [World.makeParts(), World.makeParts()]
+      const worker = yield* Process.open(store, Process.saga(two, first))
+      const gate = first.gate("A")
+      yield* worker.use(definition.start(payload))
+      yield* first.hasBegun("A")
+      const other = yield* Process.open(store, Process.saga(two, second))
+      const stopping = yield* Effect.forkChild(worker.stop)
+      yield* TestClock.adjust("5 seconds")
+      assert.isUndefined(stopping.pollUnsafe())
+      yield* gate.open
       yield* Fiber.join(stopping)
-      assert.deepStrictEqual(shop.names(), ["A", "Gated"])
-      const row = yield* encoded.read(id)
-      assert.deepStrictEqual([row?.status, row?.worker], ["running", null])
-      const second = yield* process
-      const waiting = yield* Effect.forkChild(Effect.provide(definition.result(id), second.context))
-      // No lease has to end: what is given back is due at once.
-      yield* TestClock.adjust("1 second")
-      assert.strictEqual(yield* Fiber.join(waiting), "B done")
-      assert.deepStrictEqual(shop.names(), ["A", "Gated", "B"])
-      yield* second.stop
-    }).pipe(Effect.provide(Shop.layer)))
+      yield* World.quiet
+      assert.deepStrictEqual(first.log, ["A"])
+      assert.deepStrictEqual(yield* World.ended(other.use(definition.result(id))), Exit.succeed("B done"))
+      assert.deepStrictEqual(second.log, ["B"])
+      const journal = yield* Effect.orDie(SagaStore.make(store).journal(id))
+      // No lease was waited for.
+      assert.isBelow(journal.appends.at(-1)!.at, 7_000)
+    }))
 
-  it.effect("interrupts what does not finish within the grace; it runs again elsewhere under its key", () =>
+  it.effect("interrupts what does not finish within the grace, and another worker runs it again with its key", () =>
     Effect.gen(function*() {
-      const { gate, process, shop } = yield* world
-      const first = yield* process
-      const id = yield* Effect.provide(definition.start({ id: "1" }), first.context)
-      yield* TestClock.adjust("1 second")
-      const stopping = yield* Effect.forkChild(first.stop)
-      yield* TestClock.adjust("1 second")
-      yield* TestClock.adjust("11 seconds")
+      const store = yield* SagaStore.makeMemory
+      const [first, second] = [World.makeParts(), World.makeParts()]
+      const worker = yield* Process.open(store, Process.saga(two, first), { grace: "3 seconds" })
+      first.faults.set("A", ["hang"])
+      yield* worker.use(definition.start(payload))
+      yield* first.hasBegun("A")
+      const stopping = yield* Effect.forkChild(worker.stop)
+      yield* TestClock.adjust("3 seconds")
       yield* Fiber.join(stopping)
-      yield* Deferred.succeed(gate, undefined)
-      const second = yield* process
-      const waiting = yield* Effect.forkChild(Effect.provide(definition.result(id), second.context))
-      yield* TestClock.adjust("1 second")
-      assert.strictEqual(yield* Fiber.join(waiting), "B done")
-      assert.deepStrictEqual(shop.names(), ["A", "Gated", "Gated", "B"])
-      assert.strictEqual(shop.log[1]?.key, shop.log[2]?.key)
-      yield* second.stop
-    }).pipe(Effect.provide(Shop.layer)))
+      const other = yield* Process.open(store, Process.saga(two, second))
+      assert.deepStrictEqual(yield* World.ended(other.use(definition.result(id))), Exit.succeed("B done"))
+      assert.deepStrictEqual(second.log, ["A", "B"])
+      assert.strictEqual(first.keys[0], second.keys[0])
+    }))
 
-  it.effect("leaves a saga alone whose handler it does not have", () =>
+  it.effect("finishes a saga that has nothing left to do", () =>
     Effect.gen(function*() {
-      const { encoded, process } = yield* world
-      const first = yield* process
-      const id = yield* Effect.provide(other.start({ id: "1" }), first.context)
-      yield* TestClock.adjust("1 hour")
-      const row = yield* encoded.read(id)
-      assert.deepStrictEqual([row?.status, row?.worker], ["running", null])
-      assert.strictEqual((yield* encoded.journal(id)).length, 1)
-      yield* first.stop
-    }).pipe(Effect.provide(Shop.layer)))
+      const store = yield* SagaStore.makeMemory
+      const parts = World.makeParts()
+      const worker = yield* Process.open(store, Process.saga(two, parts))
+      const gate = parts.gate("B")
+      yield* worker.use(definition.start(payload))
+      yield* parts.hasBegun("B")
+      const stopping = yield* Effect.forkChild(worker.stop)
+      yield* World.quiet
+      yield* gate.open
+      yield* Fiber.join(stopping)
+      assert.strictEqual((yield* Effect.orDie(store.read(id)))?.status, "completed")
+    }))
 
-  it.effect("takes over what a worker owned that died, once its lease and the margin are over", () =>
+  it.effect("in the middle of a roll-back leaves the rest of it to the next worker", () =>
     Effect.gen(function*() {
-      const { encoded, gate, process, shop } = yield* world
-      yield* Deferred.succeed(gate, undefined)
-      yield* encoded.register("dead", 30_000)
-      const [kept] = yield* encoded.append([{
-        execution: "Order/1",
-        seq: 0,
-        token: "dead:0",
-        at: 0,
-        entries: JSON.stringify([{ _tag: "SagaStarted", at: 0 }]),
-        create: { name: "Order", payload: JSON.stringify({ id: "1" }) },
-        row: { status: "running", result: null, worker: "dead", wakeAt: null, received: 0 }
-      }])
-      assert.isTrue(kept)
-      const first = yield* process
-      yield* TestClock.adjust("31 seconds")
-      assert.deepStrictEqual(shop.names(), [])
-      yield* TestClock.adjust("2 seconds")
-      assert.deepStrictEqual(shop.names(), ["A", "Gated", "B"])
-      yield* first.stop
-    }).pipe(Effect.provide(Shop.layer)))
+      const store = yield* SagaStore.makeMemory
+      const [first, second] = [World.makeParts(), World.makeParts()]
+      const live = World.body(({ step }) => Effect.andThen(step("A"), Effect.andThen(step("B"), step("C"))))
+      first.faults.set("C", ["refuse"])
+      const gate = first.gate("undo B")
+      const worker = yield* Process.open(store, Process.saga(live, first))
+      yield* worker.use(definition.start(payload))
+      yield* first.hasBegun("undo B")
+      const stopping = yield* Effect.forkChild(worker.stop)
+      yield* World.quiet
+      yield* gate.open
+      yield* Fiber.join(stopping)
+      assert.deepStrictEqual(first.log, ["A", "B", "C", "undo B"])
+      const other = yield* Process.open(store, Process.saga(live, second))
+      assert.isTrue(Exit.isFailure(yield* World.ended(other.use(definition.result(id)))))
+      assert.deepStrictEqual(second.log, ["undo A"])
+    }))
 
-  it.effect("does not spin on a store where nothing is to be done", () =>
+  it.effect("is not held up by a store that does not answer", () =>
     Effect.gen(function*() {
-      const encoded = yield* SagaStore.makeMemory
-      let claims = 0
-      const counting = SagaStore.make({
-        ...encoded,
-        claim: (options) =>
-          Effect.suspend(() => {
-            claims++
-            return encoded.claim(options)
-          })
-      })
-      const gate = yield* Deferred.make<void>()
-      const worker = handler(gate).pipe(
-        Layer.provide(SagaEngine.layer),
-        Layer.provide(Layer.succeed(SagaStore.SagaStore, counting))
+      const store = yield* SagaStore.makeMemory
+      const parts = World.makeParts()
+      const worker = yield* Process.open(store, Process.saga(two, parts))
+      const gate = parts.gate("A")
+      yield* worker.use(definition.start(payload))
+      yield* parts.hasBegun("A")
+      worker.before = () => Effect.never
+      yield* gate.open
+      const stopping = yield* Effect.forkChild(worker.stop)
+      yield* TestClock.adjust("2 minutes")
+      assert.isDefined(stopping.pollUnsafe())
+      assert.deepStrictEqual(parts.log, ["A"])
+    }))
+
+  it.effect("of one handler drains its executions only", () =>
+    Effect.gen(function*() {
+      const store = yield* SagaStore.makeMemory
+      const parts = World.makeParts()
+      const gate = parts.gate("A")
+      const worker = yield* Process.open(store)
+      const scope = yield* Scope.make()
+      const engine = yield* worker.use(Effect.context<SagaEngine.SagaEngine>())
+      yield* Layer.buildWithScope(Layer.provide(Process.saga(two, parts), Layer.succeedContext(engine)), scope)
+      yield* worker.use(definition.start(payload))
+      yield* parts.hasBegun("A")
+      const closing = yield* Effect.forkChild(Scope.close(scope, Exit.void))
+      yield* World.quiet
+      yield* gate.open
+      yield* Fiber.join(closing)
+      yield* TestClock.adjust("1 minute")
+      assert.deepStrictEqual(parts.log, ["A"])
+      // The engine goes on: with the handler back, it takes the execution up.
+      yield* Layer.buildWithScope(
+        Layer.provide(Process.saga(two, parts), Layer.succeedContext(engine)),
+        yield* Effect.scope
       )
-      yield* Effect.scoped(Effect.andThen(Layer.build(worker), TestClock.adjust("60 seconds")))
-      assert.isAtMost(claims, 70)
-      assert.isAtLeast(claims, 30)
-    }).pipe(Effect.provide(Shop.layer)))
+      assert.deepStrictEqual(yield* World.ended(worker.use(definition.result(id))), Exit.succeed("B done"))
+    }))
+
+  it.effect("loses no execution whose start races with it", () =>
+    Effect.gen(function*() {
+      for (let delay = 0; delay < 12; delay++) {
+        const store = yield* SagaStore.makeMemory
+        const parts = World.makeParts()
+        const worker = yield* Process.open(store, Process.saga(two, parts))
+        const starting = yield* Effect.forkChild(Effect.exit(worker.use(definition.start(payload))))
+        for (let i = 0; i < delay; i++) yield* Effect.yieldNow
+        const stopping = yield* Effect.forkChild(worker.stop)
+        for (let i = 0; i < 20; i++) {
+          yield* World.quiet
+          yield* TestClock.adjust("1 second")
+        }
+        assert.isDefined(stopping.pollUnsafe())
+        const started = starting.pollUnsafe()
+        assert.isDefined(started, `the start waits for ever after ${delay} ticks`)
+        if ((yield* Effect.orDie(store.read(id))) === null) continue
+        const other = yield* Process.open(store, Process.saga(two, parts))
+        assert.deepStrictEqual(yield* World.ended(other.use(definition.result(id))), Exit.succeed("B done"))
+        assert.deepStrictEqual(parts.log, ["A", "B"])
+      }
+    }))
+})
+
+describe("a worker", () => {
+  it.effect("without the handler leaves a saga alone", () =>
+    Effect.gen(function*() {
+      const store = yield* SagaStore.makeMemory
+      const client = yield* Process.open(store)
+      yield* client.use(definition.start(payload))
+      yield* TestClock.adjust("10 minutes")
+      assert.strictEqual((yield* Effect.orDie(store.read(id)))?.worker, null)
+      assert.strictEqual((yield* Process.journal(store, id)).length, 1)
+      const parts = World.makeParts()
+      const worker = yield* Process.open(store, Process.saga(two, parts))
+      assert.deepStrictEqual(yield* World.ended(worker.use(definition.result(id))), Exit.succeed("B done"))
+    }))
+
+  it.effect("runs what clients start, poll, wait for and cancel", () =>
+    Effect.gen(function*() {
+      const store = yield* SagaStore.makeMemory
+      const parts = World.makeParts()
+      yield* Process.open(store, Process.saga(two, parts))
+      const client = yield* Process.open(store)
+      const gate = parts.gate("B")
+      yield* client.use(definition.start(payload))
+      const waiting = yield* Effect.forkChild(World.ended(client.use(definition.result(id))))
+      yield* parts.hasBegun("B")
+      assert.deepStrictEqual(yield* client.use(definition.poll(id)), { _tag: "Running", pivotPassed: false })
+      yield* client.use(definition.cancel(id, { reason: "enough" }))
+      yield* World.quiet
+      yield* gate.open
+      assert.strictEqual(reasonOf(yield* Fiber.join(waiting)), "Cancelled")
+      assert.strictEqual((yield* client.use(definition.poll(id)))._tag, "RolledBack")
+      assert.deepStrictEqual(parts.log, ["A", "B", "undo B", "undo A"])
+    }))
+
+  it.effect("is woken by a start of another process before its next poll", () =>
+    Effect.gen(function*() {
+      const store = yield* SagaStore.makeMemory
+      const parts = World.makeParts()
+      yield* Process.open(store, Process.saga(two, parts), { poll: "1 hour" })
+      const client = yield* Process.open(store)
+      yield* World.quiet
+      yield* client.use(definition.start(payload))
+      yield* World.quiet
+      assert.deepStrictEqual(parts.log, ["A", "B"])
+    }))
+
+  it.effect("does not spin: two on an idle store ask once for each poll", () =>
+    Effect.gen(function*() {
+      const store = yield* SagaStore.makeMemory
+      const layer = Process.saga(two, World.makeParts())
+      const workers = [yield* Process.open(store, layer), yield* Process.open(store, layer)]
+      yield* World.ended(workers[0]!.use(definition.execute(payload)))
+      for (const worker of workers) worker.calls.length = 0
+      yield* TestClock.adjust("10 minutes")
+      for (const { calls } of workers) {
+        assert.isBelow(calls.filter((_) => _ === "claim").length, 610)
+        assert.deepStrictEqual([...new Set(calls)].sort(), ["claim", "renew"])
+      }
+    }))
+
+  it.effect("does not spin on a parked execution, nor on one that waits for a year", () =>
+    Effect.gen(function*() {
+      const store = yield* SagaStore.makeMemory
+      const parts = World.makeParts()
+      const live = World.body(({ step }) => Effect.andThen(step("A"), Effect.sleep("365 days")))
+      parts.faults.set("A", ["die"])
+      const worker = yield* Process.open(store, Process.saga(live, parts), { lease: "1 hour", poll: "1 minute" })
+      World.whyParked(yield* World.ended(worker.use(definition.execute(payload))))
+      yield* TestClock.adjust("1 hour")
+      assert.strictEqual((yield* Process.journal(store, id)).length, 2)
+      yield* worker.use(definition.resume(id))
+      yield* TestClock.adjust("1 hour")
+      const journal = yield* Process.journal(store, id)
+      yield* TestClock.adjust("30 days")
+      assert.deepStrictEqual(yield* Process.journal(store, id), journal)
+    }))
+
+  it.effect("takes up what a claim took whose answer was lost", () =>
+    Effect.gen(function*() {
+      const store = yield* SagaStore.makeMemory
+      const parts = World.makeParts()
+      const client = yield* Process.open(store)
+      const worker = yield* Process.open(store, Process.saga(two, parts))
+      let lost = 0
+      worker.after = (call) => call === "claim" && lost++ < 3 ? Effect.fail(Process.offline) : Effect.void
+      yield* client.use(definition.start(payload))
+      assert.deepStrictEqual(yield* World.ended(client.use(definition.result(id))), Exit.succeed("B done"))
+    }))
+
+  it.effect("gives back what it could not take up, also when that fails at first", () =>
+    Effect.gen(function*() {
+      const store = yield* SagaStore.makeMemory
+      const parts = World.makeParts()
+      const client = yield* Process.open(store)
+      const worker = yield* Process.open(store, Process.saga(two, parts))
+      let failures = 0
+      worker.before = (call) =>
+        call === "journal" && failures++ === 0 || call === "release" && failures++ < 4
+          ? Effect.fail(Process.offline)
+          : Effect.void
+      yield* client.use(definition.start(payload))
+      assert.deepStrictEqual(yield* World.ended(client.use(definition.result(id))), Exit.succeed("B done"))
+      assert.deepStrictEqual(parts.log, ["A", "B"])
+    }))
+
+  it.effect("goes on after a bug of the driver", () =>
+    Effect.gen(function*() {
+      const store = yield* SagaStore.makeMemory
+      const parts = World.makeParts()
+      const client = yield* Process.open(store)
+      const worker = yield* Process.open(store, Process.saga(two, parts))
+      let bugs = 0
+      worker.before = (call) => (call === "claim" || call === "renew") && bugs++ < 3 ? Effect.die("a bug") : Effect.void
+      yield* client.use(definition.start(payload))
+      assert.deepStrictEqual(yield* World.ended(client.use(definition.result(id))), Exit.succeed("B done"))
+    }))
+
+  it.effect("survives an outage in the middle of an execution, without acting twice", () =>
+    Effect.gen(function*() {
+      const store = yield* SagaStore.makeMemory
+      const parts = World.makeParts()
+      const worker = yield* Process.open(store, Process.saga(two, parts))
+      const gate = parts.gate("A")
+      yield* worker.use(definition.start(payload))
+      yield* parts.hasBegun("A")
+      worker.before = () => Effect.fail(Process.offline)
+      yield* gate.open
+      yield* TestClock.adjust("20 seconds")
+      worker.before = () => Effect.void
+      assert.deepStrictEqual(yield* World.ended(worker.use(definition.result(id))), Exit.succeed("B done"))
+      assert.deepStrictEqual(parts.log, ["A", "B"])
+    }))
+
+  it.effect("recovers by itself from an outage longer than its lease", () =>
+    Effect.gen(function*() {
+      const store = yield* SagaStore.makeMemory
+      const parts = World.makeParts()
+      const worker = yield* Process.open(store, Process.saga(two, parts))
+      const gate = parts.gate("A")
+      yield* worker.use(definition.start(payload))
+      yield* parts.hasBegun("A")
+      worker.before = () => Effect.fail(Process.offline)
+      yield* gate.open
+      yield* TestClock.adjust("5 minutes")
+      worker.before = () => Effect.void
+      assert.deepStrictEqual(yield* World.ended(worker.use(definition.result(id))), Exit.succeed("B done"))
+      assert.deepStrictEqual(parts.log, ["A", "A", "B"])
+      assert.strictEqual(parts.keys[0], parts.keys[1])
+    }))
 })

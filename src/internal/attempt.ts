@@ -32,7 +32,7 @@ export type Outcome<A, E> =
   | { readonly _tag: "Failed"; readonly error: E }
   | { readonly _tag: "Died"; readonly cause: Cause.Cause<unknown> }
   | { readonly _tag: "TimedOut" }
-  | { readonly _tag: "StillRunning" }
+  | { readonly _tag: "StillRunning"; readonly fiber: Fiber.Fiber<unknown, unknown> }
 
 /**
  * Runs an effect once. An outcome that comes after the timeout, but within the grace, counts.
@@ -129,7 +129,7 @@ const within = <A, E>(
     fiber.interruptUnsafe()
     return Effect.map(
       Effect.timeoutOption(Fiber.await(fiber), grace),
-      (late): Outcome<A, E> => Option.isSome(late) ? classify(late.value, true) : { _tag: "StillRunning" }
+      (late): Outcome<A, E> => Option.isSome(late) ? classify(late.value, true) : { _tag: "StillRunning", fiber }
     )
   })
 

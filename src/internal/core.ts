@@ -102,6 +102,8 @@ export interface Core {
   onDefect: (cause: Cause.Cause<unknown>) => void
   /** Attempts in flight. */
   readonly attempts: Set<Fiber.Fiber<unknown, unknown>>
+  /** Attempts that do not end although they were interrupted: nothing runs beside them, also not after a park. */
+  readonly lingering: Set<Fiber.Fiber<unknown, unknown>>
   /** Everything else that waits: timers, back-offs, roll-backs. */
   readonly waits: Set<Fiber.Fiber<unknown, unknown>>
 }
@@ -130,6 +132,7 @@ export const make = (options: Pick<Core, "id" | "handler" | "context" | "limits"
   left: false,
   onDefect: () => {},
   attempts: new Set(),
+  lingering: new Set(),
   waits: new Set()
 })
 

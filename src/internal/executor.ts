@@ -45,6 +45,8 @@ export interface Live {
   /** Completed when its first append is durable, or with why it is not. */
   readonly started: Deferred.Deferred<Run.Ending | undefined>
   readonly ended: Deferred.Deferred<Run.Ending>
+  /** Attempts that go on in this process although the execution has left it. */
+  readonly lingering: ReadonlySet<Fiber.Fiber<unknown, unknown>>
   /** There may be a message for it. */
   readonly notify: () => void
   /** Start nothing new; leave when nothing is in flight. */
@@ -124,6 +126,7 @@ export const make = (options: Options): Live => {
     ),
     started: driver.started,
     ended,
+    lingering: core.lingering,
     notify: () => {
       driver.mailDue = true
       Core.emit(core, () => {})

@@ -262,6 +262,7 @@ const afterAttempt = (
     case "TimedOut":
       return afterTimeout(to, task)
     case "StillRunning":
+      to.core.lingering.add(outcome.fiber)
       failed(to, task, { outcome: "timeout", message: "it goes on past its timeout and the grace" })
       return to.park({
         _tag: "Unknown",

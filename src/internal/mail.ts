@@ -23,8 +23,12 @@ export const read = Effect.fnUntraced(function*(run: Run.Run) {
   if (Result.isFailure(mail)) return
   for (const { message, number } of mail.success) {
     const decoded = decode(message)
-    if (Result.isFailure(decoded)) return
-    receive(run, number, decoded.success)
+    // What nobody can read must not hold up what comes after it, nor make a parked execution due for ever.
+    if (Result.isFailure(decoded)) {
+      yield* Effect.logError(`message ${number} to ${run.core.id} cannot be read and is skipped: ${message}`)
+    } else {
+      receive(run, number, decoded.success)
+    }
     run.received = number
     run.core.rowChanged = true
   }

@@ -163,6 +163,7 @@ const attempt = (core: Core.Core, held: Held, cause: Cause.Cause<unknown>): Effe
             case "TimedOut":
               return toFailure(core, held, "timeout", new TimedOut({ step: held.ref.name }))
             case "StillRunning":
+              core.lingering.add(outcome.fiber)
               return Effect.succeed({ _tag: "Died", message: "it goes on past its timeout and the grace" })
           }
         }

@@ -130,7 +130,7 @@ const id = definition.executionId({ id: "1" })
 
 /** A body without a point of no return. */
 export const body = (make: (steps: Steps) => Loose): Scenario["saga"] => (parts) =>
-  definition.toLayer((() => Effect.map(Effect.suspend(() => make(steps(parts))), String)) as never) as never
+  definition.toLayer((() => Effect.map(Effect.suspend(() => make(steps(parts))), String)) as never)
 
 /** A body with one. */
 export const settled = (
@@ -204,7 +204,7 @@ const pass = (world: World, process: Process, what: string): Effect.Effect<void>
         return world.cancel
       case "stops":
         process.gone = true
-        return Effect.forkDetach(world.closers.get(process)!).pipe(
+        return Effect.forkDetach(world.closers.get(process)).pipe(
           Effect.andThen(Effect.yieldNow),
           Effect.andThen(Effect.yieldNow)
         )
@@ -380,7 +380,7 @@ export const run = (
         }
         const row = yield* Effect.orDie(encoded.read(id))
         // Mail makes a parked execution due again; what comes after an end comes too late.
-        const isOver = row?.result != null && (row.status !== "parked" || row.mail <= row.received)
+        const isOver = row !== null && row.result !== null && (row.status !== "parked" || row.mail <= row.received)
         if (isOver && row.worker === null && !current.process.gone) break
         if (round > 120) return hangs(`it stays ${row?.status ?? "unknown"} for ever`)
         yield* TestClock.adjust(round < 60 ? "400 millis" : round < 90 ? "10 seconds" : "1 hour")

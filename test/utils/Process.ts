@@ -41,17 +41,21 @@ export const open = Effect.fnUntraced(function*(
       return answer
     })
   const driver: SagaStore.Encoded = {
-    append: seen("append", (batch: ReadonlyArray<SagaStore.Append>) =>
-      Effect.tap(encoded.append(batch), (kept) =>
-        Effect.sync(() => {
-          batch.forEach((one, index) => {
-            if (kept[index] === true) self.appends.push(tags(one))
-          })
-        }))),
+    append: seen(
+      "append",
+      (batch: ReadonlyArray<SagaStore.Append>) =>
+        Effect.tap(encoded.append(batch), (kept) =>
+          Effect.sync(() => {
+            batch.forEach((one, index) => {
+              if (kept[index] === true) self.appends.push(tags(one))
+            })
+          }))
+    ),
     witness: seen("witness", encoded.witness),
     read: seen("read", encoded.read),
     journal: seen("journal", encoded.journal),
     claim: seen("claim", encoded.claim),
+    owned: seen("owned", encoded.owned),
     release: seen("release", encoded.release),
     send: seen("send", encoded.send),
     inbox: seen("inbox", encoded.inbox),
@@ -86,8 +90,10 @@ export const tags = (append: SagaStore.Append): string =>
 
 /** The whole journal of an execution, one line an append. */
 export const journal = (encoded: SagaStore.Encoded, id: string) =>
-  Effect.map(Effect.orDie(SagaStore.make(encoded).journal(id)), (found) =>
-    found.appends.map((append) => append.entries.map(World.sentence).join(", ")))
+  Effect.map(
+    Effect.orDie(SagaStore.make(encoded).journal(id)),
+    (found) => found.appends.map((append) => append.entries.map(World.sentence).join(", "))
+  )
 
 /** A saga's layer with participants. */
 export const saga = (live: World.Live, parts: World.Parts) => live({ ...World.steps(parts), parts })

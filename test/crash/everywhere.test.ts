@@ -1,0 +1,341 @@
+/**
+ * Every saga below is run once for each point at which its process can die, stop, freeze or be cancelled, and for pairs
+ * of such points. What must hold afterwards is in `utils/Crash.ts`.
+ */
+import { afterAll, assert, describe, it } from "@effect/vitest"
+import { Effect, Schedule } from "effect"
+import { Saga } from "effect-saga"
+import * as Crash from "../utils/Crash.ts"
+
+const retry = Schedule.exponential("1 second").pipe(Schedule.upTo({ times: 2 }))
+const always = (fault: Crash.Fault): ReadonlyArray<Crash.Fault> => Array.from({ length: 20 }, () => fault)
+const ladder = Crash.body(({ step }) =>
+  Effect.gen(function*() {
+    yield* step("A")
+    yield* step("B")
+    yield* step("C")
+    return yield* step("D")
+  })
+)
+const decided = (pivot: object = {}) =>
+  Crash.settled(({ pivot: decide, retryable, step }) => ({
+    attempt: Effect.andThen(step("A"), step("B")),
+    pivot: () => decide("Pivot", pivot),
+    settle: () => Effect.andThen(retryable("Ship"), retryable("Mail"))
+  }))
+
+const scenarios: ReadonlyArray<Crash.Scenario> = [
+  { name: "four steps", saga: ladder, ends: ["completed"] },
+  ...["A", "B", "C", "D"].map((name): Crash.Scenario => ({
+    name: `four steps, ${name} refuses`,
+    saga: ladder,
+    faults: { [name]: ["refuse"] },
+    ends: ["rolledback"]
+  })),
+  ...["A", "B", "C"].map((name): Crash.Scenario => ({
+    name: `four steps, the last refuses, undoing ${name} fails once`,
+    saga: Crash.body(({ step }) =>
+      Effect.gen(function*() {
+        for (const name of ["A", "B", "C"]) yield* step(name, { compensation: { retry } })
+        return yield* step("D")
+      })
+    ),
+    faults: { D: ["refuse"], [`undo ${name}`]: ["refuse"] },
+    ends: ["rolledback"]
+  })),
+  {
+    name: "a compensation that fails for good",
+    saga: ladder,
+    faults: { D: ["refuse"], "undo B": always("refuse") },
+    ends: ["parked"]
+  },
+  {
+    name: "a compensation that fails for good and halts",
+    saga: Crash.body(({ step }) =>
+      Effect.gen(function*() {
+        for (const name of ["A", "B", "C"]) yield* step(name, { compensation: { onFailure: "halt" } })
+        return yield* step("D")
+      })
+    ),
+    faults: { D: ["refuse"], "undo B": always("refuse") },
+    ends: ["parked"]
+  },
+  {
+    name: "three at once",
+    saga: Crash.body(({ step }) =>
+      Effect.andThen(
+        step("A"),
+        Effect.all([step("X"), Effect.andThen(step("Y"), step("Y2")), step("Z")], { concurrency: "unbounded" })
+      )
+    ),
+    ends: ["completed"]
+  },
+  {
+    name: "three at once, one refuses",
+    saga: Crash.body(({ step }) =>
+      Effect.andThen(
+        step("A"),
+        Effect.all([step("X"), Effect.andThen(step("Y"), step("Y2")), step("Z")], { concurrency: "unbounded" })
+      )
+    ),
+    faults: { Z: ["refuse"] },
+    ends: ["rolledback"]
+  },
+  {
+    name: "three at once, one refuses while another backs off",
+    saga: Crash.body(({ step }) =>
+      Effect.all([step("X", { retry }), Effect.andThen(step("Y"), step("Y2")), step("Z")], { concurrency: "unbounded" })
+    ),
+    faults: { X: ["refuse", "refuse"], Y2: ["refuse"] },
+    ends: ["rolledback"]
+  },
+  { name: "a pivot", saga: decided(), ends: ["completed"] },
+  { name: "a pivot that refuses", saga: decided(), faults: { Pivot: ["refuse"] }, ends: ["rolledback"] },
+  {
+    name: "a pivot with a check, that refuses",
+    saga: decided({ timeout: "2 seconds", check: true }),
+    faults: { Pivot: always("refuse") },
+    ends: ["rolledback"]
+  },
+  {
+    name: "a pivot whose answer is lost",
+    saga: decided({ timeout: "2 seconds", check: true }),
+    faults: { Pivot: ["late"] },
+    ends: ["completed"]
+  },
+  {
+    name: "retryable steps that refuse",
+    saga: decided(),
+    faults: { Ship: ["refuse", "refuse"], Mail: ["refuse"] },
+    ends: ["completed"]
+  },
+  {
+    name: "retries with back-off",
+    saga: Crash.body(({ step }) => Effect.andThen(step("A", { retry }), step("B", { retry }))),
+    faults: { A: ["refuse", "refuse"], B: ["refuse"] },
+    ends: ["completed"]
+  },
+  {
+    name: "retries that come to an end",
+    saga: Crash.body(({ step }) => Effect.andThen(step("A"), step("B", { retry }))),
+    faults: { B: ["refuse", "refuse", "refuse"] },
+    ends: ["rolledback"]
+  },
+  {
+    name: "timeouts with a check",
+    saga: Crash.body(({ step }) =>
+      Effect.andThen(
+        step("A", { timeout: "2 seconds", check: true, retry }),
+        step("B", { timeout: "2 seconds", check: true, retry })
+      )
+    ),
+    faults: { A: ["late"], B: ["lost"] },
+    ends: ["completed"]
+  },
+  {
+    name: "timeouts with a check, then a refusal",
+    saga: Crash.body(({ step }) =>
+      Effect.andThen(
+        step("A", { timeout: "2 seconds", check: true, retry }),
+        Effect.andThen(step("B", { timeout: "2 seconds", check: true }), step("C", { check: true }))
+      )
+    ),
+    faults: { A: ["late"], C: always("refuse") },
+    ends: ["rolledback"]
+  },
+  {
+    name: "timeouts without a check",
+    saga: Crash.body(({ step }) =>
+      Effect.andThen(step("A", { timeout: "2 seconds", unknown: "park", retry }), step("B"))
+    ),
+    faults: { A: ["late"] },
+    ends: ["completed"]
+  },
+  {
+    name: "a scope with a fallback",
+    saga: Crash.body(({ step }) =>
+      Effect.gen(function*() {
+        yield* step("A")
+        const way = yield* Saga.scoped(Effect.andThen(step("Book"), Effect.andThen(step("Pack"), step("Truck")))).pipe(
+          Effect.catchTag("Refused", () => step("Ship"))
+        )
+        yield* step("Z")
+        return way
+      })
+    ),
+    faults: { Truck: ["refuse"] },
+    ends: ["completed"]
+  },
+  {
+    name: "a scope with a fallback that refuses too",
+    saga: Crash.body(({ step }) =>
+      Effect.gen(function*() {
+        yield* step("A")
+        return yield* Saga.scoped(Effect.andThen(step("Book"), step("Truck"))).pipe(
+          Effect.catchTag("Refused", () => step("Ship"))
+        )
+      })
+    ),
+    faults: { Truck: ["refuse"], Ship: ["refuse"] },
+    ends: ["rolledback"]
+  },
+  {
+    name: "a scope whose compensation fails for good",
+    saga: Crash.body(({ step }) =>
+      Effect.gen(function*() {
+        yield* step("A")
+        return yield* Saga.scoped(Effect.andThen(step("Book"), Effect.andThen(step("Pack"), step("Truck")))).pipe(
+          Effect.catchTag("Refused", () => step("Ship"))
+        )
+      })
+    ),
+    faults: { Truck: ["refuse"], "undo Pack": always("refuse") },
+    ends: ["parked"]
+  },
+  {
+    name: "a hook in a scope",
+    saga: Crash.body(({ onRollback, step }) =>
+      Effect.gen(function*() {
+        yield* Saga.scoped(
+          Effect.andThen(step("Book"), Effect.andThen(onRollback("Apologize"), step("Truck")))
+        ).pipe(Effect.catchTag("Refused", () => Effect.void))
+        yield* onRollback("Apologize again")
+        return yield* step("Z")
+      })
+    ),
+    faults: { Truck: ["refuse"], Z: ["refuse"] },
+    ends: ["rolledback"]
+  },
+  {
+    name: "a schedule that ends past the point of no return",
+    saga: Crash.settled(({ pivot, retryable, step }) => ({
+      attempt: step("A"),
+      pivot: () => pivot("Pivot"),
+      settle: () => retryable("Ship", { retry })
+    })),
+    faults: { Ship: always("refuse") },
+    ends: ["parked"]
+  },
+  {
+    name: "a timeout that counts as a refusal",
+    saga: Crash.body(({ step }) => Effect.andThen(step("A"), step("B", { timeout: "2 seconds", unknown: "refused" }))),
+    faults: { B: always("lost") },
+    ends: ["rolledback"]
+  },
+  {
+    name: "compensations that time out",
+    saga: Crash.body(({ step }) =>
+      Effect.andThen(step("A", { compensation: { timeout: "2 seconds", retry } }), step("B"))
+    ),
+    faults: { B: ["refuse"], "undo A": ["late", "lost"] },
+    ends: ["rolledback"]
+  },
+  {
+    name: "no pivot, but a point of no return",
+    saga: Crash.settled(({ retryable, step }) => ({
+      attempt: Effect.andThen(step("A"), step("B")),
+      settle: () => Effect.all([retryable("Ship"), retryable("Mail")], { concurrency: 2 })
+    })),
+    faults: { Ship: ["refuse", "refuse"], Mail: ["refuse"] },
+    ends: ["completed"]
+  },
+  {
+    name: "hooks, and it commits",
+    saga: Crash.body(({ onCommit, onRollback, step }) =>
+      Effect.gen(function*() {
+        yield* step("A")
+        yield* onRollback("Apologize")
+        yield* onCommit("Invoice")
+        yield* onCommit("Letter")
+        return yield* step("B")
+      })
+    ),
+    faults: { Invoice: ["refuse"] },
+    ends: ["completed"]
+  },
+  {
+    name: "hooks, and it rolls back",
+    saga: Crash.body(({ onCommit, onRollback, step }) =>
+      Effect.gen(function*() {
+        yield* step("A")
+        yield* onRollback("Apologize")
+        yield* onCommit("Invoice")
+        return yield* step("B")
+      })
+    ),
+    faults: { B: ["refuse"] },
+    ends: ["rolledback"]
+  },
+  {
+    name: "reads between",
+    saga: Crash.body(({ readonly, step }) =>
+      Effect.gen(function*() {
+        yield* readonly("Look")
+        yield* step("A")
+        yield* readonly("Look again")
+        yield* readonly("And again")
+        return yield* step("B")
+      })
+    ),
+    faults: { B: ["refuse"] },
+    ends: ["rolledback"]
+  },
+  {
+    name: "timers between",
+    saga: Crash.body(({ step }) =>
+      Effect.gen(function*() {
+        yield* step("A")
+        yield* Effect.sleep("5 seconds")
+        yield* step("B")
+        return yield* Effect.timeoutOption(Effect.andThen(Effect.sleep("10 seconds"), step("C")), "2 seconds")
+      })
+    ),
+    ends: ["completed"]
+  },
+  { name: "a bug in a step", saga: ladder, faults: { C: ["die"] }, ends: ["parked", "completed"] },
+  {
+    name: "a bug in a step beside others",
+    saga: Crash.body(({ step }) => Effect.all([step("X"), step("Y"), step("Z")], { concurrency: "unbounded" })),
+    faults: { Y: ["die"] },
+    ends: ["parked", "completed"]
+  },
+  {
+    name: "a bug in a compensation",
+    saga: ladder,
+    faults: { D: ["refuse"], "undo B": ["die"] },
+    ends: ["parked", "rolledback"]
+  }
+]
+
+/** While nobody knows whether a step happened, a cancel undoes nothing. */
+const whenCancelled = ({ ends, ...scenario }: Crash.Scenario): Crash.Scenario => ({
+  ...scenario,
+  ends: scenario.name === "timeouts without a check" ? [...ends, "rolledback", "parked"] : [...ends, "rolledback"]
+})
+
+const suite = (name: string, blows: ReadonlyArray<Crash.Blow>, limit?: number) =>
+  describe(name, () => {
+    let total = 0
+    for (const scenario of scenarios) {
+      it.live(scenario.name, () =>
+        Effect.gen(function*() {
+          const expected = blows.includes("is cancelled") ? whenCancelled(scenario) : scenario
+          const visited = yield* Crash.everywhere(expected, blows, limit === undefined ? {} : { limit })
+          assert.isAbove(visited, 0)
+          total += visited
+        }), 60_000)
+    }
+    afterAll(() => console.log(`${name}: ${total} runs of ${scenarios.length} sagas`))
+  })
+
+suite("wherever a process dies", ["dies"])
+suite("wherever a process is stopped", ["stops"])
+suite("wherever a process freezes, and wakes up when all is over", ["freezes"])
+suite("wherever it is cancelled", ["is cancelled"])
+suite("wherever two processes die, one after the other", ["dies", "dies"], 10)
+suite("wherever it is cancelled and the process dies then", ["is cancelled", "dies"], 10)
+suite("wherever it is cancelled and the process is stopped then", ["is cancelled", "stops"], 10)
+suite("wherever it is cancelled and the process freezes then", ["is cancelled", "freezes"], 10)
+suite("wherever a process is stopped and the next one dies", ["stops", "dies"], 8)
+suite("wherever a process freezes and the next one dies", ["freezes", "dies"], 4)
+suite("wherever a process dies and it is cancelled then", ["dies", "is cancelled"], 5)
