@@ -7,7 +7,7 @@
  */
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { Effect, Exit, Layer, Redacted, Schema } from "effect"
-import { Saga, SagaEngine, type SagaStore, Step } from "effect-saga"
+import { Limits, Saga, SagaEngine, type SagaStore, Step } from "effect-saga"
 import { Pglite } from "effect-saga/pglite"
 import { SqlSagaStore } from "effect-saga/sql"
 import { writeSync } from "node:fs"
@@ -60,7 +60,12 @@ const store: Layer.Layer<SagaStore.SagaStore, SagaStore.StoreError, PgClient.PgC
   where === "folder" ? { exclusive: true } : { schema }
 )
 const engine = Live.pipe(
-  Layer.provideMerge(SagaEngine.layerOptions({ lease: "1 second", margin: "200 millis", poll: "100 millis" })),
+  // The folder's lock proves that others are dead; on a server their leases have to end.
+  Layer.provideMerge(SagaEngine.layerOptions({
+    lease: where === "folder" ? "30 seconds" : "2 seconds",
+    margin: "200 millis",
+    poll: "100 millis"
+  })),
   Layer.provide(store),
   Layer.provideMerge(database)
 )
@@ -82,4 +87,9 @@ await Effect.gen(function*() {
   )
   const acts = yield* sql`SELECT execution, step, amount FROM act ORDER BY execution, step`
   say(`result ${JSON.stringify({ ended, acts })}`)
-}).pipe(Effect.provide(engine), Effect.runPromise)
+}).pipe(
+  Effect.provide(engine),
+  // Processes that are killed at once are the point here, not a step that kills them.
+  Effect.provideService(Limits.MaxClaims, 100),
+  Effect.runPromise
+)
