@@ -314,7 +314,7 @@ const whenCancelled = ({ ends, ...scenario }: Crash.Scenario): Crash.Scenario =>
 })
 
 const suite = (name: string, blows: ReadonlyArray<Crash.Blow>, limit?: number) =>
-  describe(name, () => {
+  describe(`rule 36: ${name}`, () => {
     let total = 0
     for (const scenario of scenarios) {
       it.live(scenario.name, () =>

@@ -58,7 +58,7 @@ describe("before the point of no return everything can be undone", () => {
   })
 })
 
-describe("one pivot decides", () => {
+describe("rule 37: one pivot decides", () => {
   it("with what the attempt made, and both are settled", () => {
     PlaceOrder
       .attempt((order) => reserve(order.items))
@@ -105,7 +105,7 @@ describe("one pivot decides", () => {
   })
 })
 
-describe("after the point of no return nothing can fail and nothing is compensable", () => {
+describe("rule 39: past the point of no return nothing fails with a declared error or is compensable", () => {
   const attempted = PlaceOrder.attempt((order) => charge(order.items))
 
   it("retryable and read-only steps", () => {

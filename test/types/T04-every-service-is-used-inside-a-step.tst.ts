@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import { describe, expect, it } from "tstyche"
 import { charge, Inventory, PlaceOrder, reserve, ship } from "./shop.ts"
 
-describe("a service is used inside a step", () => {
+describe("rule 38: a service that the body asks for is used inside a step", () => {
   it("a body of steps and pure code", () => {
     PlaceOrder.toLayer(Effect.fn(function*(order) {
       yield* Effect.log("reserving")

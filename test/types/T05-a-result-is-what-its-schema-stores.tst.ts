@@ -47,7 +47,7 @@ describe("a step's result and error are what its schemas store", () => {
   })
 })
 
-describe("a stored schema says what it stores", () => {
+describe("rule 37: a stored schema says what it stores", () => {
   it("Schema.Defect does: it keeps name and message", () => {
     Step.retryable("Ship", { error: Schema.Defect(), execute: Effect.fail(new Error()) })
   })

@@ -35,7 +35,7 @@ describe("a step runs in a saga's body", () => {
   })
 })
 
-describe("not in another step", () => {
+describe("rule 37: not in another step", () => {
   it("in execute", () => {
     // @ts-expect-error "a step cannot run inside another step: yield it in the saga's body"
     Step.make("Outer", { success: Reservation, error: OutOfStock, execute: reserve(1), compensate })

@@ -30,7 +30,7 @@ describe("every step is compensable, read-only, retryable or the pivot", () => {
   })
 })
 
-describe("a name is a literal", () => {
+describe("rule 37: a name is a literal", () => {
   const options = { execute: Effect.void, compensate }
 
   it("or a template literal", () => {

@@ -51,7 +51,7 @@ describe("the services of a saga's steps are required by its layer", () => {
   })
 })
 
-describe("the services of schemas are required", () => {
+describe("rule 37: the services of schemas are required", () => {
   class Reader extends Context.Service<Reader, {}>()("Reader") {}
   class Writer extends Context.Service<Writer, {}>()("Writer") {}
   const Sealed = {} as Schema.Codec<string, string, Reader, Writer>
