@@ -7,14 +7,13 @@
  *
  * @since 0.1.0
  */
-import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Queue from "effect/Queue"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
+import { makeMemory } from "./internal/memory.ts"
 import * as Journal from "./Journal.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -24,8 +23,8 @@ import * as Journal from "./Journal.ts"
 /**
  * Where an execution stands, as its row says.
  *
- * `settling` is `running` past the point of no return. `completed` and `rolledback` are the ends; `parked` waits for a
- * person.
+ * `settling` is `running` past the point of no return; `suspended` waits, in nobody's memory. `completed`, `rolledback`
+ * and `abandoned` are the ends; `parked` waits for a person.
  *
  * @category models
  * @since 0.1.0
@@ -38,7 +37,8 @@ export const Status = Schema.Literals([
   "compensating",
   "completed",
   "rolledback",
-  "parked"
+  "parked",
+  "abandoned"
 ])
 
 /**
@@ -56,6 +56,10 @@ export type Status = typeof Status.Type
 export interface Row {
   readonly id: string
   readonly name: string
+  /** The version of the definition that started it. */
+  readonly version: number
+  /** What it is found by, as it was when it started. */
+  readonly tags: Readonly<Record<string, string>>
   readonly status: Status
   /** JSON text of the encoded payload. */
   readonly payload: string
@@ -72,6 +76,55 @@ export interface Row {
   readonly createdAt: number
   /** `at` of the last append that changed the row, or `now` of the last claim. */
   readonly updatedAt: number
+}
+
+/**
+ * An execution in a list: its row without the payload and the result.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Summary extends Omit<Row, "payload" | "result"> {}
+
+/**
+ * Which executions a list has: those that satisfy all that is given.
+ *
+ * **Details**
+ *
+ * `names`, `statuses`, `versions`: one of them; undefined for any. `tags`: each with this value. `createdFrom` is
+ * inclusive, `createdBefore` is not; both in milliseconds. `search`: a part of the id, in upper or lower case as far as
+ * letters are ASCII; every character stands for itself.
+ *
+ * `order` is by the time of the start, then by the id in its UTF-8 bytes, both up for `"oldest"` and both down for
+ * `"newest"`. `after`: only what comes after this place in that order.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Query {
+  readonly names: ReadonlyArray<string> | undefined
+  readonly statuses: ReadonlyArray<Status> | undefined
+  readonly versions: ReadonlyArray<number> | undefined
+  readonly tags: Readonly<Record<string, string>>
+  readonly createdFrom: number | undefined
+  readonly createdBefore: number | undefined
+  readonly search: string | undefined
+  readonly order: "newest" | "oldest"
+  readonly after: { readonly createdAt: number; readonly id: string } | undefined
+  readonly limit: number
+}
+
+/**
+ * How many executions of a saga have a status, and when the oldest of them started.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Count {
+  readonly name: string
+  readonly status: Status
+  readonly count: number
+  readonly oldest: number
 }
 
 /**
@@ -104,7 +157,18 @@ export interface Append {
   /** JSON text of a non-empty array of entries. */
   readonly entries: string
   /** Present exactly when `seq` is 0: the append creates the execution, with the row that `row` says. */
-  readonly create: { readonly name: string; readonly payload: string } | undefined
+  readonly create: {
+    readonly name: string
+    readonly payload: string
+    /**
+     * @default 1
+     */
+    readonly version?: number | undefined
+    /**
+     * @default none
+     */
+    readonly tags?: Readonly<Record<string, string>> | undefined
+  } | undefined
   /** The new row; absent: the row stays as it is. Required with `create`. */
   readonly row: RowUpdate | undefined
 }
@@ -200,8 +264,20 @@ export interface Encoded {
   /** The row of an execution; null for one that was never started. */
   readonly read: (execution: string) => Effect.Effect<Row | null, StoreError>
 
-  /** The journal of an execution, by `seq`; empty for one that was never started. */
-  readonly journal: (execution: string) => Effect.Effect<ReadonlyArray<Stored>, StoreError>
+  /**
+   * The journal of an execution, by `seq`: all of it, or only what comes after the place `after`. Empty for an
+   * execution that was never started.
+   */
+  readonly journal: (execution: string, after?: number) => Effect.Effect<ReadonlyArray<Stored>, StoreError>
+
+  /**
+   * The first `limit` executions that satisfy the query, in its order. A page is one look at the store: what is kept
+   * while pages are read appears where its time belongs.
+   */
+  readonly list: (query: Query) => Effect.Effect<ReadonlyArray<Summary>, StoreError>
+
+  /** How many executions there are, for each saga and status that has any; in no order. */
+  readonly stats: Effect.Effect<ReadonlyArray<Count>, StoreError>
 
   /**
    * Takes executions that nobody owns and that are due, or whose owner is gone, for `worker`.
@@ -339,8 +415,8 @@ export class Undecodable extends Schema.TaggedError<Undecodable>()("Undecodable"
  */
 export class SagaStore extends Context.Service<SagaStore, {
   readonly encoded: Encoded
-  /** The decoded journal; empty for an unknown execution. */
-  readonly journal: (execution: string) => Effect.Effect<StoredJournal, StoreError | Undecodable>
+  /** The decoded journal, or only what comes after the place `after`; empty for an unknown execution. */
+  readonly journal: (execution: string, after?: number) => Effect.Effect<StoredJournal, StoreError | Undecodable>
 }>()("effect-saga/SagaStore") {}
 
 /**
@@ -351,26 +427,43 @@ export class SagaStore extends Context.Service<SagaStore, {
  */
 export const make = (encoded: Encoded): SagaStore["Service"] => ({
   encoded,
-  journal: (execution) =>
-    Effect.flatMap(encoded.journal(execution), (stored) => Effect.fromResult(decodeJournal(execution, stored)))
+  journal: (execution, after = -1) =>
+    Effect.flatMap(
+      encoded.journal(execution, after),
+      (stored) => Effect.fromResult(decodeJournal(execution, stored, after + 1))
+    )
 })
 
 /**
- * A driver that keeps everything in memory: it is the oracle that other drivers are compared with.
+ * The entries of as many appends as this version can read, without a gap between them.
  *
- * **Details**
- *
- * Each call is a new, empty store. Every method runs in one go, so no two of them interleave. Leases and `now` are
- * counted on Effect's `Clock`.
- *
- * @category constructors
+ * @category decoding
  * @since 0.1.0
  */
-export const makeMemory: Effect.Effect<Encoded> = Effect.sync(() => {
-  const state: Memory = { executions: new Map(), journals: new Map(), inboxes: new Map(), workers: new Map() }
-  const wake = memoryWake()
-  return { ...memoryJournal(state), ...memoryClaims(state), ...memoryMail(state), ...memoryWorkers(state), ...wake }
-})
+export const decodePrefix = (stored: ReadonlyArray<Stored>): ReadonlyArray<Journal.Entry> => {
+  const entries: Array<Journal.Entry> = []
+  for (const [index, append] of stored.entries()) {
+    const decoded = decodeEntries(append.entries)
+    if (append.seq !== index || Result.isFailure(decoded)) return entries
+    entries.push(...decoded.success)
+  }
+  return entries
+}
+
+export {
+  /**
+   * A driver that keeps everything in memory: it is the oracle that other drivers are compared with.
+   *
+   * **Details**
+   *
+   * Each call is a new, empty store. Every method runs in one go, so no two of them interleave. Leases and `now` are
+   * counted on Effect's `Clock`.
+   *
+   * @category constructors
+   * @since 0.1.0
+   */
+  makeMemory
+} from "./internal/memory.ts"
 
 /**
  * Journals in memory: they live as long as the layer. Leases and `now` are counted on Effect's `Clock`, so a test
@@ -389,29 +482,20 @@ const decodeEntries = Schema.decodeUnknownResult(Schema.fromJsonString(Schema.Ar
 
 const decodeJournal = (
   execution: string,
-  stored: ReadonlyArray<Stored>
+  stored: ReadonlyArray<Stored>,
+  first: number
 ): Result.Result<StoredJournal, Undecodable> => {
   const appends: Array<StoredJournal["appends"][number]> = []
   for (const append of stored) {
-    if (append.seq !== appends.length) {
-      const issue = `append ${appends.length} is missing`
-      return Result.fail(new Undecodable({ execution, seq: appends.length, issue }))
-    }
+    const seq = first + appends.length
+    if (append.seq !== seq) return Result.fail(new Undecodable({ execution, seq, issue: `append ${seq} is missing` }))
     const entries = decodeEntries(append.entries)
     if (Result.isFailure(entries)) {
       return Result.fail(new Undecodable({ execution, seq: append.seq, issue: entries.failure.message }))
     }
     appends.push({ seq: append.seq, at: append.at, entries: entries.success })
   }
-  return Result.succeed({ appends, next: appends.length })
-}
-
-interface Memory {
-  readonly executions: Map<string, Row>
-  readonly journals: Map<string, Array<Stored>>
-  readonly inboxes: Map<string, Array<string>>
-  /** When each worker's lease ends. */
-  readonly workers: Map<string, number>
+  return Result.succeed({ appends, next: first + appends.length })
 }
 
 /** The message of the innermost cause: drivers wrap what really happened. */
@@ -419,165 +503,4 @@ const innermost = (cause: unknown): string => {
   let inner = cause
   for (let depth = 0; depth < 8 && inner instanceof Error && inner.cause !== undefined; depth++) inner = inner.cause
   return inner instanceof Error ? inner.message : String(inner)
-}
-
-const isEnded = (status: Status): boolean => status === "completed" || status === "rolledback"
-
-/** Due at the latest at `now`. */
-const dueBy = (wakeAt: number | null, now: number): number => wakeAt === null ? now : Math.min(wakeAt, now)
-
-const updated = (row: Row, update: RowUpdate, at: number): Row => ({
-  ...row,
-  ...update,
-  wakeAt: update.worker === null && row.mail > update.received && !isEnded(update.status)
-    ? dueBy(update.wakeAt, at)
-    : update.wakeAt,
-  updatedAt: at
-})
-
-const memoryAppend = (state: Memory, append: Append): boolean => {
-  const { at, create, entries, execution, row, seq, token } = append
-  const journal = state.journals.get(execution) ?? []
-  const last = journal.at(-1)?.seq ?? -1
-  if (seq <= last && journal.some((stored) => stored.seq === seq)) return false
-  journal.push({ seq, token, at, entries })
-  if (seq < last) journal.sort((a, b) => a.seq - b.seq)
-  state.journals.set(execution, journal)
-  const before: Row | undefined = create === undefined
-    ? state.executions.get(execution)
-    : {
-      id: execution,
-      name: create.name,
-      status: "running",
-      payload: create.payload,
-      result: null,
-      worker: null,
-      wakeAt: null,
-      mail: 0,
-      received: 0,
-      createdAt: at,
-      updatedAt: at
-    }
-  if (before !== undefined && row !== undefined) state.executions.set(execution, updated(before, row, at))
-  return true
-}
-
-const memoryJournal = (state: Memory): Pick<Encoded, "append" | "witness" | "read" | "journal"> => ({
-  append: (batch) => Effect.sync(() => batch.map((append) => memoryAppend(state, append))),
-  witness: (execution, seq) =>
-    Effect.sync(() => {
-      const journal = state.journals.get(execution) ?? []
-      return {
-        token: journal.find((stored) => stored.seq === seq)?.token ?? null,
-        last: journal.at(-1)?.seq ?? null
-      }
-    }),
-  read: (execution) => Effect.sync(() => state.executions.get(execution) ?? null),
-  journal: (execution) => Effect.sync(() => [...state.journals.get(execution) ?? []])
-})
-
-/** Since when somebody has to take the row; undefined: nobody has to. */
-const claimableSince = (state: Memory, row: Row, now: number, expiry: number): number | undefined => {
-  if (row.worker === null) return row.wakeAt !== null && row.wakeAt <= now ? row.wakeAt : undefined
-  const end = state.workers.get(row.worker)
-  if (end === undefined) return Number.NEGATIVE_INFINITY
-  return end <= expiry ? end : undefined
-}
-
-const memoryClaims = (state: Memory): Pick<Encoded, "claim" | "release"> => ({
-  claim: ({ entries, limit, margin, names, now, token, worker }) =>
-    Clock.clockWith((clock) =>
-      Effect.sync(() => {
-        const expiry = clock.currentTimeMillisUnsafe() - margin
-        const found: Array<{ readonly row: Row; readonly since: number }> = []
-        for (const row of state.executions.values()) {
-          const since = names.includes(row.name) ? claimableSince(state, row, now, expiry) : undefined
-          if (since !== undefined) found.push({ row, since })
-        }
-        found.sort((a, b) => a.since < b.since ? -1 : a.since > b.since ? 1 : a.row.id < b.row.id ? -1 : 1)
-        return found.slice(0, limit).map(({ row }) => {
-          const seq = (state.journals.get(row.id)?.at(-1)?.seq ?? -1) + 1
-          memoryAppend(state, { execution: row.id, seq, token, at: now, entries, create: undefined, row: undefined })
-          state.executions.set(row.id, { ...row, worker, wakeAt: null, updatedAt: now })
-          return { id: row.id, seq }
-        })
-      })
-    ),
-  release: ({ executions, wakeAt, worker }) =>
-    Effect.sync(() => {
-      for (const id of executions) {
-        const row = state.executions.get(id)
-        if (row?.worker === worker) state.executions.set(id, { ...row, worker: null, wakeAt })
-      }
-    })
-})
-
-const memoryMail = (state: Memory): Pick<Encoded, "send" | "inbox" | "unread" | "owned"> => ({
-  owned: (worker) =>
-    Effect.sync(() => {
-      const rows = Array.from(state.executions.values()).filter((row) => row.worker === worker)
-      return rows.map(({ id }) => ({ id, seq: state.journals.get(id)?.at(-1)?.seq ?? 0 }))
-    }),
-  send: ({ execution, message, now, refuse }) =>
-    Effect.sync((): SendResult => {
-      const row = state.executions.get(execution)
-      if (row === undefined) return { _tag: "Unknown" }
-      if (refuse.includes(row.status)) return { _tag: "Refused", status: row.status }
-      state.inboxes.set(execution, [...state.inboxes.get(execution) ?? [], message])
-      const wakeAt = row.worker === null ? dueBy(row.wakeAt, now) : row.wakeAt
-      state.executions.set(execution, { ...row, mail: row.mail + 1, wakeAt })
-      return { _tag: "Sent", worker: row.worker }
-    }),
-  inbox: (execution, after) =>
-    Effect.sync(() =>
-      (state.inboxes.get(execution) ?? [])
-        .map((message, index) => ({ number: index + 1, message }))
-        .filter(({ number }) => number > after)
-    ),
-  unread: (worker) =>
-    Effect.sync(() => {
-      const rows = Array.from(state.executions.values())
-      return rows.filter((row) => row.worker === worker && row.mail > row.received).map((row) => row.id)
-    })
-})
-
-const memoryWorkers = (state: Memory): Pick<Encoded, "register" | "renew" | "retire"> => ({
-  register: (worker, lease) =>
-    Clock.clockWith((clock) =>
-      Effect.sync(() => {
-        state.workers.set(worker, clock.currentTimeMillisUnsafe() + lease)
-      })
-    ),
-  renew: (worker, lease) =>
-    Clock.clockWith((clock) =>
-      Effect.sync(() => {
-        const now = clock.currentTimeMillisUnsafe()
-        const end = state.workers.get(worker)
-        if (end === undefined || end <= now) return false
-        state.workers.set(worker, now + lease)
-        return true
-      })
-    ),
-  retire: (worker) =>
-    Effect.sync(() => {
-      state.workers.delete(worker)
-    })
-})
-
-const memoryWake = (): Pick<Encoded, "listen" | "wake"> => {
-  const listeners = new Set<Queue.Queue<void>>()
-  return {
-    // One pending wake-up says as much as many, so each listener has room for one.
-    listen: Effect.fnUntraced(function*(onWake) {
-      const queue = yield* Effect.acquireRelease(
-        Effect.tap(Queue.sliding<void>(1), (queue) => Effect.sync(() => listeners.add(queue))),
-        (queue) => Effect.sync(() => listeners.delete(queue))
-      )
-      yield* onWake
-      return yield* Effect.forever(Effect.andThen(Queue.take(queue), onWake))
-    }, Effect.scoped),
-    wake: Effect.sync(() => {
-      for (const queue of listeners) Queue.offerUnsafe(queue, undefined)
-    })
-  }
 }

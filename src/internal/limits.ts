@@ -68,6 +68,14 @@ export const MaxClaims = Context.Reference<number>("effect-saga/limits/MaxClaims
 export const ClaimSize = Context.Reference<number>("effect-saga/limits/ClaimSize", { defaultValue: () => 64 })
 
 /**
+ * How many executions one page of a list has at most: each is a row in memory, and a page is one statement.
+ *
+ * @category limits
+ * @since 0.1.0
+ */
+export const MaxPage = Context.Reference<number>("effect-saga/limits/MaxPage", { defaultValue: () => 1_000 })
+
+/**
  * How many executions one worker holds by claiming. Starts by its own process are not counted against it: they
  * are the caller's choice.
  *
@@ -75,6 +83,17 @@ export const ClaimSize = Context.Reference<number>("effect-saga/limits/ClaimSize
  * @since 0.1.0
  */
 export const MaxLive = Context.Reference<number>("effect-saga/limits/MaxLive", { defaultValue: () => 1_024 })
+
+/**
+ * How long an execution may wait for nothing but time before it leaves memory. A wait this long costs one more append
+ * and a replay; a shorter one costs the memory of a few fibers.
+ *
+ * @category limits
+ * @since 0.1.0
+ */
+export const SuspendAfter = Context.Reference<Duration.Input>("effect-saga/limits/SuspendAfter", {
+  defaultValue: () => "10 seconds"
+})
 
 /**
  * How long a step that was interrupted by its timeout may take to end before its outcome is called unknown.

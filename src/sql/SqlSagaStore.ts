@@ -18,6 +18,7 @@ import * as Result from "effect/Result"
 import type { MigrationError } from "effect/sql/Migrator"
 import type { SqlError } from "effect/sql/SqlError"
 import * as SagaStore from "../SagaStore.ts"
+import type { Parameter } from "./internal/lists.ts"
 import * as Migrations from "./internal/migrations.ts"
 import * as Names from "./internal/names.ts"
 import * as Session from "./internal/session.ts"
@@ -110,6 +111,7 @@ export const makeEncoded = Effect.fnUntraced(function*(
   if (options?.exclusive ?? false) yield* driver.session.planned("start", driver.statements.retireAll, [])
   return {
     ...journals(driver),
+    ...lists(driver),
     ...claims(driver),
     ...mail(driver),
     ...workers(driver),
@@ -229,8 +231,13 @@ const rowParameters = (changed: ReadonlyArray<Changed>): Array<unknown> => [
   times(changed.map((append) => append.row.wakeAt)),
   numbers(changed.map((append) => append.create === undefined ? -1 : 0)),
   numbers(changed.map((append) => append.row.received)),
-  times(changed.map((append) => append.at))
+  times(changed.map((append) => append.at)),
+  numbers(changed.map((append) => append.create?.version ?? 1)),
+  texts(changed.map((append) => tagsText(append.create?.tags)))
 ]
+
+const tagsText = (tags: Readonly<Record<string, string>> | undefined): string | null =>
+  tags === undefined || Object.keys(tags).length === 0 ? null : JSON.stringify(tags)
 
 const appendOnce = (
   { session, statements }: Driver,
@@ -266,12 +273,12 @@ const inParts = Effect.fnUntraced(function*(
   }
 })
 
-const rowOf = (columns: Session.Columns, payload: string, result: string | null): SagaStore.Row => ({
+const summaryOf = (columns: Session.Columns): SagaStore.Summary => ({
   id: columns["id"] as string,
   name: columns["name"] as string,
+  version: columns["version"] as number,
+  tags: columns["tags"] === null ? {} : JSON.parse(columns["tags"] as string) as Record<string, string>,
   status: columns["status"] as SagaStore.Status,
-  payload,
-  result,
   worker: columns["worker"] as string | null,
   wakeAt: columns["wake_at"] === null ? null : millis(columns["wake_at"]),
   mail: columns["mail"] as number,
@@ -299,14 +306,15 @@ const journals = (driver: Driver): Pick<SagaStore.Encoded, "append" | "witness" 
       if (row === undefined) return null
       const payload = row["payload"] as string | null
       const result = row["result"] as string | null
-      return rowOf(
-        row,
-        payload ?? (yield* inParts(driver, statements.part.payload, execution, 0)),
-        result ?? (row["unended"] === true ? null : yield* inParts(driver, statements.part.result, execution, 0))
-      )
+      return {
+        ...summaryOf(row),
+        payload: payload ?? (yield* inParts(driver, statements.part.payload, execution, 0)),
+        result: result ??
+          (row["unended"] === true ? null : yield* inParts(driver, statements.part.result, execution, 0))
+      }
     }),
-    journal: Effect.fnUntraced(function*(execution) {
-      const rows = yield* session.planned("journal", statements.journal, [execution])
+    journal: Effect.fnUntraced(function*(execution, after = -1) {
+      const rows = yield* session.planned("journal", statements.journal, [execution, after])
       const stored: Array<SagaStore.Stored> = []
       for (const row of rows) {
         const seq = row["seq"] as number
@@ -316,6 +324,34 @@ const journals = (driver: Driver): Pick<SagaStore.Encoded, "append" | "witness" 
       }
       return stored
     })
+  }
+}
+
+const lists = ({ session, statements }: Driver): Pick<SagaStore.Encoded, "list" | "stats"> => ({
+  list: (query) => {
+    const { parameters, text } = statements.list(query)
+    return Effect.map(session.planned("list", text, parameters.map(parameterOf)), (rows) => rows.map(summaryOf))
+  },
+  stats: Effect.map(session.planned("stats", statements.stats, []), (rows) =>
+    rows.map((row) => ({
+      name: row["name"] as string,
+      status: row["status"] as SagaStore.Status,
+      count: row["count"] as number,
+      oldest: millis(row["oldest"])
+    })))
+})
+
+const parameterOf = (parameter: Parameter): unknown => {
+  switch (parameter.type) {
+    case "text":
+    case "number":
+      return parameter.value
+    case "time":
+      return PgTypes.timestamptz(time(parameter.value))
+    case "texts":
+      return texts(parameter.value)
+    case "numbers":
+      return numbers(parameter.value)
   }
 }
 

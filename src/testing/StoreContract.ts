@@ -11,6 +11,7 @@
 import * as Appends from "./internal/storeAppends.ts"
 import type { Case, RestartCase } from "./internal/storeCase.ts"
 import * as Claims from "./internal/storeClaims.ts"
+import * as Lists from "./internal/storeLists.ts"
 import * as Mail from "./internal/storeMail.ts"
 import * as Restart from "./internal/storeRestart.ts"
 
@@ -66,7 +67,12 @@ export {
  * @category cases
  * @since 0.1.0
  */
-export const cases: ReadonlyArray<Case> = [...Appends.cases, ...Claims.cases, ...Mail.cases]
+export const cases: ReadonlyArray<Case> = [
+  ...Appends.cases,
+  ...Claims.cases,
+  ...Mail.cases,
+  ...Lists.cases
+]
 
 /**
  * What a store promises in addition that keeps its data when the process ends.

@@ -43,6 +43,8 @@ const element = fc.record({
   at: time,
   name: fc.constantFrom(...sagas),
   text,
+  version: fc.constantFrom(undefined, 1, 2),
+  tags: fc.constantFrom(undefined, {}, { t: "1" }, { t: "1", u: "2" }),
   row: fc.option(row)
 })
 
@@ -73,7 +75,22 @@ const operation = fc.oneof(
   fc.record({ _tag: fc.constant("owned" as const), worker }),
   fc.record({ _tag: fc.constant("register" as const), worker, lease: fc.constantFrom(...leases) }),
   fc.record({ _tag: fc.constant("renew" as const), worker, lease: fc.constantFrom(...leases) }),
-  fc.record({ _tag: fc.constant("retire" as const), worker })
+  fc.record({ _tag: fc.constant("retire" as const), worker }),
+  fc.record({
+    _tag: fc.constant("list" as const),
+    names: fc.subarray(sagas),
+    statuses: fc.option(fc.subarray([...SagaStore.Status.literals]), { nil: undefined }),
+    versions: fc.option(fc.subarray([1, 2]), { nil: undefined }),
+    tags: fc.constantFrom<Record<string, string>>({}, { t: "1" }, { u: "2" }, { t: "1", u: "2" }),
+    createdFrom: fc.option(time, { nil: undefined }),
+    createdBefore: fc.option(time, { nil: undefined }),
+    search: fc.option(fc.constantFrom("A", "b", "run"), { nil: undefined }),
+    order: fc.constantFrom("newest" as const, "oldest" as const),
+    after: fc.option(fc.record({ createdAt: time, id: execution }), { nil: undefined }),
+    limit: fc.integer({ min: 1, max: 4 })
+  }),
+  fc.record({ _tag: fc.constant("stats" as const) }),
+  fc.record({ _tag: fc.constant("journal" as const), execution, after: fc.integer({ min: -1, max: 3 }) })
 )
 type Operation = typeof operation extends fc.Arbitrary<infer A> ? A : never
 
@@ -99,7 +116,12 @@ const answers = [
   "register: done",
   "renew: true",
   "renew: false",
-  "retire: done"
+  "retire: done",
+  "list: some",
+  "list: none",
+  "stats: some",
+  "journal: some",
+  "journal: none"
 ]
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -126,7 +148,7 @@ const both = Effect.fnUntraced(function*<A>(
 
 const append = Effect.fnUntraced(function*(run: Run, operation: Operation & { _tag: "append" }, count: number) {
   const elements: Array<SagaStore.Append> = []
-  for (const { at, execution, name, row, step, text } of operation.batch) {
+  for (const { at, execution, name, row, step, tags, text, version } of operation.batch) {
     const id = run.own(execution)
     const { last } = yield* run.oracle.witness(id, 0)
     const seq = last === null ? 0 : last + step
@@ -137,7 +159,7 @@ const append = Effect.fnUntraced(function*(run: Run, operation: Operation & { _t
       token: `${count} ${text}`,
       at,
       entries: JSON.stringify([text]),
-      create: seq === 0 ? { name: run.own(name), payload: JSON.stringify(text) } : undefined,
+      create: seq === 0 ? { name: run.own(name), payload: JSON.stringify(text), tags, version } : undefined,
       row: seq === 0 ? update ?? { status: "running", result: null, worker: null, wakeAt: at, received: 0 } : update
     })
   }
@@ -226,6 +248,21 @@ const perform = Effect.fnUntraced(function*(run: Run, operation: Operation, coun
     case "retire":
       yield* both(run, operation, (store) => store.retire(own(operation.worker)))
       return seen("retire: done")
+    case "list": {
+      const after = operation.after === undefined ? undefined : { ...operation.after, id: own(operation.after.id) }
+      const query = { ...operation, names: operation.names.map(own), after }
+      return seen(`list: ${some(yield* both(run, operation, (store) => store.list(query)))}`)
+    }
+    case "stats": {
+      const mine = (counts: ReadonlyArray<SagaStore.Count>) =>
+        counts.filter((_) => sagas.map(own).includes(_.name))
+          .toSorted((a, b) => `${a.name} ${a.status}` < `${b.name} ${b.status}` ? -1 : 1)
+      return seen(`stats: ${some(yield* both(run, operation, (store) => Effect.map(store.stats, mine)))}`)
+    }
+    case "journal": {
+      const stored = (store: SagaStore.Encoded) => store.journal(own(operation.execution), operation.after)
+      return seen(`journal: ${some(yield* both(run, operation, stored))}`)
+    }
   }
 })
 

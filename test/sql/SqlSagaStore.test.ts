@@ -82,7 +82,30 @@ layer(Postgres.layer("sql"), { excludeTestServices: true })("the tables", (it) =
       const kept = yield* Effect.forEach(stores, (store) => store.append([start("a")]), { concurrency: "unbounded" })
       assert.strictEqual(kept.flat().filter((_) => _).length, 1)
       const applied = yield* sql.unsafe(`SELECT name FROM ${Names.quote(fresh)}.saga_migration`)
-      assert.deepStrictEqual(applied, [{ name: "tables" }])
+      assert.deepStrictEqual(applied, [{ name: "tables" }, { name: "lists" }])
+    }))
+
+  it.effect("of the first version are brought up to date with what is in them", () =>
+    Effect.gen(function*() {
+      const { schema } = yield* Postgres.Postgres
+      const sql = yield* PgClient.PgClient
+      const old = yield* dropAfterwards(`${schema}_old`)
+      const table = (name: string) => `${Names.quote(old)}.${name}`
+      yield* (yield* open({ schema: old })).append([start("a")])
+      for (
+        const statement of [
+          `DROP INDEX ${table("saga_execution_started")}, ${table("saga_execution_status")}`,
+          `ALTER TABLE ${table("saga_execution")} DROP COLUMN version, DROP COLUMN tags`,
+          `DELETE FROM ${table("saga_migration")} WHERE name = 'lists'`
+        ]
+      ) yield* sql.unsafe(statement)
+      const store = yield* open({ schema: old })
+      const found = yield* store.read("a")
+      assert.deepStrictEqual([found?.version, found?.tags], [1, {}])
+      yield* store.append([start("b", { create: { name: "Order", payload: "{}", version: 2, tags: { t: "1" } } })])
+      const query = { names: ["Order"], statuses: undefined, versions: [1], tags: {}, createdFrom: undefined }
+      const rest = { createdBefore: undefined, search: undefined, order: "newest", after: undefined, limit: 9 } as const
+      assert.deepStrictEqual((yield* store.list({ ...query, ...rest })).map((_) => _.id), ["a"])
     }))
 
   it.effect("lie in any schema, whatever its name", () =>
@@ -166,7 +189,7 @@ layer(Postgres.layer("sql"), { excludeTestServices: true })("the statements", (i
       const sql = yield* PgClient.PgClient
       yield* open({ schema })
       const { append, appendRows } = Statements.make(Names.make(schema))
-      for (const [text, arrays] of [[append, 5], [appendRows, 15]] as const) {
+      for (const [text, arrays] of [[append, 5], [appendRows, 17]] as const) {
         const parameters = Array.from({ length: arrays }, () => "{}")
         const lines = yield* sql.unsafe<{ "QUERY PLAN": string }>(`EXPLAIN ${text}`, parameters).unprepared
         const scans = lines.map((line) => line["QUERY PLAN"]).filter((line) => /Scan/.test(line))

@@ -44,8 +44,12 @@ const migrate = Migrator.make({})
 
 const loader = (sql: SqlClient.SqlClient, names: Names.Names): Migrator.Loader =>
   Migrator.fromRecord({
-    "0001_tables": Effect.forEach(tables(names), (statement) => sql.unsafe(statement).unprepared, { discard: true })
+    "0001_tables": each(sql, tables(names)),
+    "0002_lists": each(sql, lists(names))
   })
+
+const each = (sql: SqlClient.SqlClient, statements: ReadonlyArray<string>) =>
+  Effect.forEach(statements, (statement) => sql.unsafe(statement).unprepared, { discard: true })
 
 // Persistent: tables, columns and what they mean. Changed only by a further migration.
 const tables = (names: Names.Names): ReadonlyArray<string> => [
@@ -97,4 +101,15 @@ const tables = (names: Names.Names): ReadonlyArray<string> => [
   `COMMENT ON TABLE ${names.inbox} IS 'effect-saga: messages to an execution, which its owner journals'`,
   `COMMENT ON TABLE ${names.worker} IS 'effect-saga: one row a worker: until when its lease lasts'`,
   `COMMENT ON VIEW ${names.entry} IS 'effect-saga: one row a journal entry, for people'`
+]
+
+// Persistent: what executions are found by. An index that every execution is in costs every execution, so there is one
+// such index; the other two hold those that have not completed, and those that have tags.
+const lists = (names: Names.Names): ReadonlyArray<string> => [
+  `ALTER TABLE ${names.execution} ADD COLUMN version integer NOT NULL DEFAULT 1, ADD COLUMN tags jsonb`,
+  `CREATE INDEX saga_execution_started ON ${names.execution} (name, created_at, id)`,
+  `CREATE INDEX saga_execution_status ON ${names.execution} (status, created_at, id) INCLUDE (name)
+  WHERE status <> 'completed'`,
+  `CREATE INDEX saga_execution_tags ON ${names.execution} USING gin (tags jsonb_path_ops) WHERE tags IS NOT NULL`,
+  `COMMENT ON COLUMN ${names.execution}.tags IS 'effect-saga: what it is found by; null where it has none'`
 ]

@@ -8,6 +8,8 @@
  *
  * @since 0.1.0
  */
+import type { Query } from "../../SagaStore.ts"
+import * as Lists from "./lists.ts"
 import type { Names } from "./names.ts"
 
 /**
@@ -28,11 +30,13 @@ export const make = (names: Names) => ({
   witness: `SELECT
   (SELECT token FROM ${names.journal} WHERE execution = $1 AND seq = $2::bigint) AS token,
   (SELECT max(seq)::float8 FROM ${names.journal} WHERE execution = $1) AS last`,
-  read: `SELECT id, name, status, worker, wake_at, mail::float8 AS mail, received::float8 AS received,
-  created_at, updated_at, ${whole("payload")} AS payload, ${whole("result")} AS result, result IS NULL AS unended
+  read: `SELECT ${summary}, ${whole("payload")} AS payload, ${whole("result")} AS result, result IS NULL AS unended
 FROM ${names.execution} WHERE id = $1`,
   journal: `SELECT seq::float8 AS seq, token, at, ${whole("entries")} AS entries
-FROM ${names.journal} AS journal WHERE execution = $1 ORDER BY journal.seq`,
+FROM ${names.journal} AS journal WHERE execution = $1 AND seq > $2::bigint ORDER BY journal.seq`,
+  list: (query: Query) => Lists.list(names, query, summary),
+  stats: `SELECT name, status, count(*)::float8 AS count, min(created_at) AS oldest
+FROM ${names.execution} GROUP BY name, status`,
   inbox: `SELECT number::float8 AS number, ${whole("message")} AS message
 FROM ${names.inbox} AS inbox WHERE execution = $1 AND number > $2::bigint ORDER BY inbox.number`,
   part: {
@@ -79,6 +83,10 @@ export const partCharacters = 1024 * 1024
 // internal
 // ---------------------------------------------------------------------------------------------------------------------
 
+/** The columns of a row that are always small. */
+const summary = `id, name, version, tags::text AS tags, status, worker, wake_at, mail::float8 AS mail,
+  received::float8 AS received, created_at, updated_at`
+
 const whole = (column: string): string => `CASE WHEN octet_length(${column}) <= ${maxWholeBytes} THEN ${column} END`
 
 /** `$1` is the first character, from 1; `$2` how many. */
@@ -118,11 +126,12 @@ ${answer}`
 const appendRows = (names: Names): string =>
   `${kept(names)}, changed AS (
   INSERT INTO ${names.execution} AS old
-    (id, name, status, payload, result, worker, wake_at, mail, received, created_at, updated_at)
-  SELECT id, name, status, payload, result, worker, wake_at, mail::bigint, received::bigint, at, at
+    (id, name, status, payload, result, worker, wake_at, mail, received, created_at, updated_at, version, tags)
+  SELECT id, name, status, payload, result, worker, wake_at, mail::bigint, received::bigint, at, at,
+    version::integer, tags::jsonb
   FROM unnest($6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::timestamptz[],
-    $13::float8[], $14::float8[], $15::timestamptz[])
-    AS new(id, name, payload, status, result, worker, wake_at, mail, received, at)
+    $13::float8[], $14::float8[], $15::timestamptz[], $16::float8[], $17::text[])
+    AS new(id, name, payload, status, result, worker, wake_at, mail, received, at, version, tags)
   WHERE mail = 0 OR id IN (SELECT execution FROM kept)
   ORDER BY id COLLATE "C"
   ON CONFLICT (id) DO UPDATE SET
@@ -131,7 +140,7 @@ const appendRows = (names: Names): string =>
     worker = excluded.worker,
     wake_at = CASE
       WHEN excluded.worker IS NULL AND old.mail > excluded.received
-        AND excluded.status NOT IN ('completed', 'rolledback')
+        AND excluded.status NOT IN ('completed', 'rolledback', 'abandoned')
       THEN least(excluded.wake_at, excluded.updated_at) ELSE excluded.wake_at END,
     received = excluded.received,
     updated_at = excluded.updated_at

@@ -24,6 +24,8 @@ export const cases: ReadonlyArray<Case> = [
     yield* equal<Row | null>("its row", yield* store.read(execution), {
       id: execution,
       name: saga,
+      version: 1,
+      tags: {},
       payload: "{\"order\":1}",
       mail: 0,
       createdAt: 1_000,
@@ -169,6 +171,8 @@ export const cases: ReadonlyArray<Case> = [
     yield* equal<Row | null>("the row", yield* store.read(id("a")), {
       id: id("a"),
       name: saga,
+      version: 1,
+      tags: {},
       payload: "{\"order\":1}",
       mail: 0,
       createdAt: 1_000,
