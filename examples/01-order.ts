@@ -240,27 +240,29 @@ Command.run(command, { version: "0.1.0" }).pipe(
 //     ReserveInventory <...>, ChargePayment <...>, UpdateInventory <...>, ShipOrder <...>, NotifyCustomer <...> ms
 //
 // 1005 Niklaus Wirth, 128.00: rolled back after <...> ms
-// <...> ms  done     ReserveInventory in <...> ms
-// <...> ms  failed   ChargePayment    in <...> ms: PaymentDeclined (reason "insufficient funds")
-// <...> ms  -------- roll-back: what happened is undone, the last step first
-// <...> ms  undone   ReserveInventory in <...> ms
+// <...> ms  ✓ ReserveInventory succeeded in <...>.
+// <...> ms  ✗ ChargePayment failed after <...>: PaymentDeclined (reason "insufficient funds").
+// <...> ms  « The saga rolls back, because it failed with PaymentDeclined (reason "insufficient funds").
+// <...> ms  « It undoes ReserveInventory.
+// <...> ms  ↩ ReserveInventory was undone in <...>.
 //
 // 1006 Barbara Liskov, 48.50: completed after <...> ms
 //     ReserveInventory <...>, ChargePayment <...>, UpdateInventory <...>, ShipOrder <...>, NotifyCustomer <...> ms
 //
 // 1007 Jens Fink, 72.00: completed after <...> ms
-// <...> ms  done     ReserveInventory in <...> ms
-// <...> ms  done     ChargePayment    in <...> ms
-// <...> ms  done     UpdateInventory  in <...> ms
-// <...> ms  -------- the point of no return: from here on nothing is undone
-// <...> ms  refused  ShipOrder        attempt 1: CarrierBusy, again in <...> ms
-// <...> ms  refused  ShipOrder        attempt 2: CarrierBusy, again in <...> ms
-// <...> ms  done     ShipOrder        in <...> ms, attempt 3
-// <...> ms  done     NotifyCustomer   in <...> ms
+// <...> ms  ✓ ReserveInventory succeeded in <...>.
+// <...> ms  ✓ ChargePayment succeeded in <...>.
+// <...> ms  ✓ UpdateInventory succeeded in <...>.
+// <...> ms  = The point of no return is passed: from here on nothing is undone.
+// <...> ms  ↻ ShipOrder was refused at attempt 1: CarrierBusy. It is tried again in <...>.
+// <...> ms  ↻ ShipOrder was refused at attempt 2: CarrierBusy. It is tried again in <...>.
+// <...> ms  ✓ ShipOrder succeeded at attempt 3 in <...>.
+// <...> ms  ✓ NotifyCustomer succeeded in <...>.
 //
 // 1008 Tony Hoare, 760.00: failed at once after <...> ms
-// <...> ms  failed   ReserveInventory in <...> ms: OutOfStock (sku "SCALE-GOLD")
-// <...> ms  -------- roll-back: nothing has happened yet, so nothing is undone
+// <...> ms  ✗ ReserveInventory failed after <...>: OutOfStock (sku "SCALE-GOLD").
+// <...> ms  « The saga rolls back, because it failed with OutOfStock (sku "SCALE-GOLD").
+// <...> ms  « There is nothing to undo.
 //
 // Order 9 of the file (1009): malformed. Expected number, got "two" at ["items"][0]["quantity"]
 //
@@ -268,33 +270,37 @@ Command.run(command, { version: "0.1.0" }).pipe(
 //     ReserveInventory <...>, ChargePayment <...>, UpdateInventory <...>, ShipOrder <...>, NotifyCustomer <...> ms
 //
 // 1011 Frances Allen, 89.00: completed after <...> ms
-// <...> ms  done     ReserveInventory in <...> ms
-// <...> ms  refused  ChargePayment    attempt 1: PaymentsBusy, again in <...> ms
-// <...> ms  refused  ChargePayment    attempt 2: PaymentsBusy, again in <...> ms
-// <...> ms  done     ChargePayment    in <...> ms, attempt 3
-// <...> ms  done     UpdateInventory  in <...> ms
-// <...> ms  -------- the point of no return: from here on nothing is undone
-// <...> ms  done     ShipOrder        in <...> ms
-// <...> ms  done     NotifyCustomer   in <...> ms
+// <...> ms  ✓ ReserveInventory succeeded in <...>.
+// <...> ms  ↻ ChargePayment was refused at attempt 1: PaymentsBusy. It is tried again in <...>.
+// <...> ms  ↻ ChargePayment was refused at attempt 2: PaymentsBusy. It is tried again in <...>.
+// <...> ms  ✓ ChargePayment succeeded at attempt 3 in <...>.
+// <...> ms  ✓ UpdateInventory succeeded in <...>.
+// <...> ms  = The point of no return is passed: from here on nothing is undone.
+// <...> ms  ✓ ShipOrder succeeded in <...>.
+// <...> ms  ✓ NotifyCustomer succeeded in <...>.
 //
 // 1012 Donald Knuth, 42.00: rolled back after <...> ms
-// <...> ms  done     ReserveInventory in <...> ms
-// <...> ms  done     ChargePayment    in <...> ms
-// <...> ms  failed   UpdateInventory  in <...> ms: Damaged (sku "VASE-GLASS")
-// <...> ms  -------- roll-back: what happened is undone, the last step first
-// <...> ms  undone   ChargePayment    in <...> ms
-// <...> ms  undone   ReserveInventory in <...> ms
+// <...> ms  ✓ ReserveInventory succeeded in <...>.
+// <...> ms  ✓ ChargePayment succeeded in <...>.
+// <...> ms  ✗ UpdateInventory failed after <...>: Damaged (sku "VASE-GLASS").
+// <...> ms  « The saga rolls back, because it failed with Damaged (sku "VASE-GLASS").
+// <...> ms  « It undoes ChargePayment and ReserveInventory, in this order.
+// <...> ms  ↩ ChargePayment was undone in <...>.
+// <...> ms  ↩ ReserveInventory was undone in <...>.
 //
 // 1013 Robin Milner, 56.00: parked after <...> ms
-// <...> ms  done     ReserveInventory in <...> ms
-// <...> ms  done     ChargePayment    in <...> ms
-// <...> ms  failed   UpdateInventory  in <...> ms: Damaged (sku "VASE-GLASS")
-// <...> ms  -------- roll-back: what happened is undone, the last step first
-// <...> ms  refused  ChargePayment    undoing, attempt 1: RefundRejected (reason "account closed"), again in <...> ms
-// <...> ms  refused  ChargePayment    undoing, attempt 2: RefundRejected (reason "account closed"), again in <...> ms
-// <...> ms  stuck    ChargePayment    cannot be undone: RefundRejected (reason "account closed")
-// <...> ms  undone   ReserveInventory in <...> ms
-// <...> ms  parked   a compensation failed for good
+// <...> ms  ✓ ReserveInventory succeeded in <...>.
+// <...> ms  ✓ ChargePayment succeeded in <...>.
+// <...> ms  ✗ UpdateInventory failed after <...>: Damaged (sku "VASE-GLASS").
+// <...> ms  « The saga rolls back, because it failed with Damaged (sku "VASE-GLASS").
+// <...> ms  « It undoes ChargePayment and ReserveInventory, in this order.
+// <...> ms  ↻ Undoing ChargePayment failed at attempt 1: RefundRejected (reason <...>). It is tried again in <...>.
+// <...> ms  ↻ Undoing ChargePayment failed at attempt 2: RefundRejected (reason <...>). It is tried again in <...>.
+// <...> ms  ✗ ChargePayment cannot be undone, after 3 attempts: RefundRejected (reason "account closed").
+// <...> ms  ↩ ReserveInventory was undone in <...>.
+// <...> ms  ■ It is parked for a person, because a compensation failed for good.
+// <...> ms  ✗ Not undone yet: ChargePayment (3 attempts, RefundRejected (reason "account closed")).
+// <...> ms  → A person can mend the cause and retry; or undo ChargePayment by hand and skip it; or abandon it as it is.
 //
 // 1014 Mary Kenneth Keller, 18.00: completed after <...> ms
 //     ReserveInventory <...>, ChargePayment <...>, UpdateInventory <...>, ShipOrder <...>, NotifyCustomer <...> ms
@@ -312,10 +318,11 @@ Command.run(command, { version: "0.1.0" }).pipe(
 //     ReserveInventory <...>, ChargePayment <...>, UpdateInventory <...>, ShipOrder <...>, NotifyCustomer <...> ms
 //
 // 1019 Peter Naur, 14.00: rolled back after <...> ms
-// <...> ms  done     ReserveInventory in <...> ms
-// <...> ms  failed   ChargePayment    in <...> ms: PaymentDeclined (reason "insufficient funds")
-// <...> ms  -------- roll-back: what happened is undone, the last step first
-// <...> ms  undone   ReserveInventory in <...> ms
+// <...> ms  ✓ ReserveInventory succeeded in <...>.
+// <...> ms  ✗ ChargePayment failed after <...>: PaymentDeclined (reason "insufficient funds").
+// <...> ms  « The saga rolls back, because it failed with PaymentDeclined (reason "insufficient funds").
+// <...> ms  « It undoes ReserveInventory.
+// <...> ms  ↩ ReserveInventory was undone in <...>.
 //
 // 1020 Shafi Goldwasser, 37.50: completed after <...> ms
 //     ReserveInventory <...>, ChargePayment <...>, UpdateInventory <...>, ShipOrder <...>, NotifyCustomer <...> ms
@@ -327,22 +334,23 @@ Command.run(command, { version: "0.1.0" }).pipe(
 //     ReserveInventory <...>, ChargePayment <...>, UpdateInventory <...>, ShipOrder <...>, NotifyCustomer <...> ms
 //
 // 1023 Hector Garcia-Molina, 46.00: completed after <...> ms
-// <...> ms  done     ReserveInventory in <...> ms
-// <...> ms  recovered by the next process, which finds ChargePayment in doubt
-// <...> ms  done     ChargePayment    in <...> ms
-// <...> ms  done     UpdateInventory  in <...> ms
-// <...> ms  -------- the point of no return: from here on nothing is undone
-// <...> ms  done     ShipOrder        in <...> ms
-// <...> ms  done     NotifyCustomer   in <...> ms
+// <...> ms  ✓ ReserveInventory succeeded in <...>.
+// <...> ms  ⚡ Worker <...> recovered it, as the process that had it was gone. ChargePayment was in doubt.
+// <...> ms  ✓ The check found that ChargePayment had succeeded.
+// <...> ms  ✓ UpdateInventory succeeded in <...>.
+// <...> ms  = The point of no return is passed: from here on nothing is undone.
+// <...> ms  ✓ ShipOrder succeeded in <...>.
+// <...> ms  ✓ NotifyCustomer succeeded in <...>.
 //
 // 1024 Kenneth Salem, 54.50: rolled back after <...> ms
-// <...> ms  done     ReserveInventory in <...> ms
-// <...> ms  done     ChargePayment    in <...> ms
-// <...> ms  failed   UpdateInventory  in <...> ms: Damaged (sku "VASE-GLASS")
-// <...> ms  -------- roll-back: what happened is undone, the last step first
-// <...> ms  recovered by the next process, which finds the undoing of ChargePayment in doubt
-// <...> ms  undone   ChargePayment    in <...> ms
-// <...> ms  undone   ReserveInventory in <...> ms
+// <...> ms  ✓ ReserveInventory succeeded in <...>.
+// <...> ms  ✓ ChargePayment succeeded in <...>.
+// <...> ms  ✗ UpdateInventory failed after <...>: Damaged (sku "VASE-GLASS").
+// <...> ms  « The saga rolls back, because it failed with Damaged (sku "VASE-GLASS").
+// <...> ms  « It undoes ChargePayment and ReserveInventory, in this order.
+// <...> ms  ⚡ Worker <...> recovered it, as the process that had it was gone. Undoing ChargePayment was in doubt.
+// <...> ms  ↩ ChargePayment was undone in <...>.
+// <...> ms  ↩ ReserveInventory was undone in <...>.
 //
 //  24 orders read
 //  17 completed

@@ -32,17 +32,37 @@ export type Check<A> =
   | { readonly _tag: "StillGoing" }
 
 /**
+ * How compensations are run: a step's own options, or what the saga says for those that say nothing.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface CompensationOptions {
+  readonly retry: Schedule.Schedule<unknown, unknown, unknown, unknown> | undefined
+  readonly timeout: Duration.Duration | undefined
+  readonly onFailure: "continue" | "halt" | undefined
+}
+
+/**
  * How a step is undone.
  *
  * @category models
  * @since 0.1.0
  */
-export interface Compensation {
+export interface Compensation extends CompensationOptions {
   readonly run: (value: unknown, cause: Cause.Cause<unknown>) => Effect.Effect<unknown, unknown, unknown>
-  readonly retry: Schedule.Schedule<unknown, unknown, unknown, unknown> | undefined
-  readonly timeout: Duration.Duration | undefined
-  readonly onFailure: "continue" | "halt"
+  readonly check: CheckRequest | undefined
 }
+
+/**
+ * Asks the participant about the attempt with this key.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type CheckRequest = (
+  key: string
+) => Effect.Effect<Option.Option<unknown> | Check<unknown>, unknown, unknown>
 
 /**
  * A step as its interpreter sees it.
@@ -59,9 +79,7 @@ export interface StepRequest {
   readonly execute: Effect.Effect<unknown, unknown, unknown>
   readonly retry: Schedule.Schedule<unknown, unknown, unknown, unknown> | undefined
   readonly timeout: Duration.Duration | undefined
-  readonly check:
-    | ((key: string) => Effect.Effect<Option.Option<unknown> | Check<unknown>, unknown, unknown>)
-    | undefined
+  readonly check: CheckRequest | undefined
   readonly unknown: "park" | "refused" | undefined
   readonly compensation: Compensation | undefined
   /** What runs after the point of no return when the saga ends well. */
@@ -71,16 +89,22 @@ export interface StepRequest {
 /**
  * Everything a body can ask.
  *
- * `Timer` is a durable sleep, `PointOfNoReturn` closes `attempt`, `RollbackScope` undoes what a `Saga.scoped` did.
+ * `Timer` is a durable sleep, `PointOfNoReturn` closes `attempt`, `RollbackScope` undoes what a `Saga.scoped` did,
+ * `RollbackSteps` what is held of the steps with these names.
  *
  * @category models
  * @since 0.1.0
  */
 export type Request =
   | StepRequest
-  | { readonly _tag: "Timer"; readonly name: string; readonly millis: number }
+  | {
+    readonly _tag: "Timer"
+    readonly name: string
+    readonly until: { readonly time: number } | { readonly millis: number }
+  }
   | { readonly _tag: "PointOfNoReturn" }
   | { readonly _tag: "RollbackScope"; readonly scope: string; readonly cause: Cause.Cause<unknown> }
+  | { readonly _tag: "RollbackSteps"; readonly names: ReadonlyArray<string> }
 
 // ---------------------------------------------------------------------------------------------------------------------
 // services
@@ -99,7 +123,24 @@ export class Execution extends Context.Service<Execution, {
   readonly ask: (request: Request, fiber: Fiber.Fiber<unknown, unknown>) => Effect.Effect<unknown, unknown>
   /** A new name for a roll-back scope, inside the scope `outer`. */
   readonly openScope: (outer: string, fiber: Fiber.Fiber<unknown, unknown>) => string
+  /** The names of the steps that have happened, as far as the body was told, and are not undone; in that order. */
+  readonly executed: () => ReadonlyArray<string>
 }>()("effect-saga/Execution") {}
+
+/**
+ * Durable waits: in a body, and in a compensation.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class Waiting extends Context.Service<Waiting, {
+  /** Waits until `time`, or for so many milliseconds. */
+  readonly sleep: (
+    name: string,
+    until: { readonly time: number } | { readonly millis: number },
+    fiber: Fiber.Fiber<unknown, unknown>
+  ) => Effect.Effect<void>
+}>()("effect-saga/Execution/Waiting") {}
 
 /**
  * The roll-back scope that the asking code is in: the path of nested `Saga.scoped`, empty for the saga itself.

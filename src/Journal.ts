@@ -8,7 +8,6 @@
  * @since 0.1.0
  */
 import type * as Effect from "effect/Effect"
-import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import { ParkReason } from "./SagaError.ts"
 
@@ -69,14 +68,18 @@ export const AttemptOutcome = Schema.Literals(["refused", "timeout", "never", "p
 export type AttemptOutcome = typeof AttemptOutcome.Type
 
 /**
- * Why a roll-back began.
+ * Why a roll-back began: the saga failed with its own error, was cancelled, took longer than its deadline (in
+ * milliseconds since the epoch), a person ordered it, or a bug in a saga that rolls back on defects.
  *
  * @category models
  * @since 0.1.0
  */
 export const RollbackCause = Schema.Union([
   Schema.TaggedStruct("Failed", { error: Schema.Json }),
-  Schema.TaggedStruct("Cancelled", { reason: Schema.optionalKey(Schema.String) })
+  Schema.TaggedStruct("Cancelled", { reason: Schema.optionalKey(Schema.String) }),
+  Schema.TaggedStruct("DeadlineExceeded", { deadline: Schema.Number }),
+  Schema.TaggedStruct("Operator", { actor: Schema.String, reason: Schema.String }),
+  Schema.TaggedStruct("Defect", { step: Schema.optionalKey(Schema.String), message: Schema.String })
 ])
 
 /**
@@ -105,18 +108,38 @@ export const Unresolved = Schema.Struct({
 export type Unresolved = typeof Unresolved.Type
 
 /**
- * What a person answered to a parked execution. `retry`: go on from the journal.
+ * What a person answered to a parked execution.
+ *
+ * **Details**
+ *
+ * `Retry`: go on from the journal. `Resolve`: the step happened, with this value in its stored form. `Skip`: the
+ * compensation of this step is taken care of; or the step, whose outcome nobody knows, did not happen. `Rollback`: undo
+ * what it did. `Abandon`: close it as it is.
  *
  * @category models
  * @since 0.1.0
  */
-export const Resolution = Schema.Union([Schema.TaggedStruct("Retry", {})])
+export const Resolution = Schema.Union([
+  Schema.TaggedStruct("Retry", {}),
+  Schema.TaggedStruct("Resolve", { step: Schema.Struct(ref), value: Schema.Json }),
+  Schema.TaggedStruct("Skip", { step: Schema.Struct(ref) }),
+  Schema.TaggedStruct("Rollback", {}),
+  Schema.TaggedStruct("Abandon", {})
+])
 
 /**
  * @category models
  * @since 0.1.0
  */
 export type Resolution = typeof Resolution.Type
+
+/** Who answers, why, and which park: the first one of an execution is 1. */
+const resolving = {
+  resolution: Resolution,
+  actor: Schema.optionalKey(Schema.String),
+  reason: Schema.optionalKey(Schema.String),
+  park: Schema.optionalKey(Schema.Int)
+}
 
 /**
  * A message to the owner of an execution: only the owner appends, everybody else writes into the inbox.
@@ -126,7 +149,7 @@ export type Resolution = typeof Resolution.Type
  */
 export const Mail = Schema.Union([
   Schema.TaggedStruct("Cancel", { reason: Schema.optionalKey(Schema.String) }),
-  Schema.TaggedStruct("Resolve", { resolution: Resolution })
+  Schema.TaggedStruct("Resolve", resolving)
 ])
 
 /**
@@ -135,8 +158,15 @@ export const Mail = Schema.Union([
  */
 export type Mail = typeof Mail.Type
 
+const parked = {
+  ...at,
+  reason: ParkReason,
+  cause: Schema.optionalKey(RollbackCause),
+  unresolved: Schema.Array(Unresolved)
+}
+
 /**
- * The entries that end an execution; the last one may be taken back by a person.
+ * The entries that end an execution. `SagaParked` may be taken back by a person; `SagaAbandoned` says who closed it.
  *
  * @category models
  * @since 0.1.0
@@ -144,12 +174,8 @@ export type Mail = typeof Mail.Type
 export const End = Schema.Union([
   Schema.TaggedStruct("SagaCompleted", { ...at, value: Schema.Json }),
   Schema.TaggedStruct("SagaRolledBack", { ...at, cause: RollbackCause }),
-  Schema.TaggedStruct("SagaParked", {
-    ...at,
-    reason: ParkReason,
-    cause: Schema.optionalKey(RollbackCause),
-    unresolved: Schema.Array(Unresolved)
-  })
+  Schema.TaggedStruct("SagaParked", parked),
+  Schema.TaggedStruct("SagaAbandoned", { ...parked, actor: Schema.String, because: Schema.String })
 ])
 
 /**
@@ -175,15 +201,19 @@ export const decodeEnd: (text: string) => Effect.Effect<End, Schema.SchemaError>
  *
  * `at` is the time at which the entry was recorded, in milliseconds since the epoch, never before that of its
  * predecessor. `value`, `error` hold what the step's schemas encoded. `wakeAt` is the time chosen for the next attempt:
- * it is read back and never computed again. `found`: the step's `check` found that it had happened. `mail` is the
- * number of the inbox row that the entry answers.
+ * it is read back and never computed again. `found`: a `check` found that it had happened. `mail` is the number of the
+ * inbox row that the entry answers. `deadline` is a time as well. An absent `version` is 1.
  *
  * @category models
  * @since 0.1.0
  */
 // Persistent: every tag and every field below is stored. A change is additive.
 export const Entry = Schema.Union([
-  Schema.TaggedStruct("SagaStarted", at),
+  Schema.TaggedStruct("SagaStarted", {
+    ...at,
+    deadline: Schema.optionalKey(Schema.Number),
+    version: Schema.optionalKey(Schema.Int)
+  }),
   Schema.TaggedStruct("Claimed", { ...at, worker: Schema.String }),
   Schema.TaggedStruct("StepStarted", { ...at, ...ref, kind: Kind, scope: Schema.optionalKey(Schema.String) }),
   Schema.TaggedStruct("AttemptFailed", {
@@ -210,18 +240,28 @@ export const Entry = Schema.Union([
   Schema.TaggedStruct("TimerWithdrawn", { ...at, ...ref }),
   Schema.TaggedStruct("ParkRequested", { ...at, reason: ParkReason }),
   Schema.TaggedStruct("CancelRequested", { ...at, mail: Schema.Int, reason: Schema.optionalKey(Schema.String) }),
-  Schema.TaggedStruct("Resolved", { ...at, mail: Schema.Int, resolution: Resolution }),
+  Schema.TaggedStruct("DeadlinePassed", at),
+  Schema.TaggedStruct("RollbackRequested", { ...at, cause: RollbackCause }),
+  Schema.TaggedStruct("Resolved", { ...at, mail: Schema.Int, ...resolving }),
+  Schema.TaggedStruct("ResolutionRefused", { ...at, mail: Schema.Int, ...resolving, issue: Schema.String }),
+  Schema.TaggedStruct("Suspended", { ...at, wakeAt: Schema.Number }),
   Schema.TaggedStruct("RollbackStarted", { ...at, scope: Schema.String, cause: RollbackCause }),
   Schema.TaggedStruct("CompensationStarted", { ...at, ...ref }),
   Schema.TaggedStruct("CompensationAttemptFailed", {
     ...at,
     ...ref,
     attempt: Schema.Int,
-    outcome: Schema.Literals(["failed", "timeout"]),
-    error: Schema.Json,
+    outcome: Schema.Literals(["failed", "timeout", "pending"]),
+    error: Schema.optionalKey(Schema.Json),
     wakeAt: Schema.optionalKey(Schema.Number)
   }),
-  Schema.TaggedStruct("CompensationSucceeded", { ...at, ...ref, attempt: Schema.Int }),
+  Schema.TaggedStruct("CompensationTimerSet", { ...at, ...ref, timer: Schema.String, wakeAt: Schema.Number }),
+  Schema.TaggedStruct("CompensationSucceeded", {
+    ...at,
+    ...ref,
+    attempt: Schema.Int,
+    found: Schema.optionalKey(Schema.Literal(true))
+  }),
   Schema.TaggedStruct("CompensationFailed", {
     ...at,
     ...ref,
@@ -230,6 +270,8 @@ export const Entry = Schema.Union([
     defect: Schema.optionalKey(Schema.String)
   }),
   Schema.TaggedStruct("ScopeRolledBack", { ...at, scope: Schema.String }),
+  Schema.TaggedStruct("StepsRollbackStarted", { ...at, ...ref, steps: Schema.Array(Schema.Struct(ref)) }),
+  Schema.TaggedStruct("StepsRolledBack", { ...at, ...ref }),
   ...End.members
 ])
 
@@ -267,6 +309,19 @@ export interface FailedAttempt {
 }
 
 /**
+ * A person who settled something, and why.
+ *
+ * @category state
+ * @since 0.1.0
+ */
+export interface ResolvedBy {
+  readonly at: number
+  readonly resolution: Resolution["_tag"]
+  readonly actor: string | undefined
+  readonly reason: string | undefined
+}
+
+/**
  * What the journal says about one step.
  *
  * @category state
@@ -280,10 +335,14 @@ export interface StepState {
   endedAt: number | undefined
   status: "started" | "succeeded" | "failed" | "withdrawn"
   readonly attempts: Array<FailedAttempt>
+  /** The number of the last attempt that ended. */
+  attempted: number
   /** How many attempts certainly did not happen: the ordinal in the idempotency key. */
   refusals: number
   value: Schema.Json | undefined
   error: Schema.Json | undefined
+  /** A person said how it ended. */
+  resolvedBy: ResolvedBy | undefined
   compensation: CompensationState
 }
 
@@ -294,12 +353,19 @@ export interface StepState {
  * @since 0.1.0
  */
 export interface CompensationState {
-  status: "none" | "held" | "running" | "succeeded" | "failed"
+  status: "none" | "held" | "running" | "succeeded" | "failed" | "skipped"
   startedAt: number | undefined
   endedAt: number | undefined
+  /** Those that count for its schedule: a person who retries it gives it its whole budget again. */
   attempts: Array<FailedAttempt>
+  /** How many attempts have ended, in all. */
+  attempted: number
   error: Schema.Json | undefined
   defect: string | undefined
+  /** When its durable waits end, by their names. */
+  readonly timers: Map<string, number>
+  /** Who retried or skipped it last. */
+  resolvedBy: ResolvedBy | undefined
 }
 
 /**
@@ -310,25 +376,48 @@ export interface CompensationState {
  */
 export interface JournalState {
   readonly startedAt: number
+  readonly version: number
+  /** When it rolls back unless it has passed its point of no return. */
+  readonly deadline: number | undefined
   /** The time of the last entry. */
   at: number
-  phase: "running" | "settling" | "compensating" | "completed" | "rolledback" | "parked"
+  phase: "running" | "settling" | "compensating" | "completed" | "rolledback" | "parked" | "abandoned"
+  /** Until when it left memory, if nothing but claims happened since. */
+  suspended: number | undefined
   /** Claims since the last progress. */
   claims: number
   /** The number of the last inbox row that an entry answered. */
   received: number
+  /** How often it was parked. */
+  parks: number
   pivotPassed: boolean
-  cancel: { readonly reason: string | undefined } | undefined
+  /** A roll-back that was asked for and has not begun. */
+  requested: RollbackCause | undefined
   /** Set while a park is under way: decided, but not yet recorded as done. */
   parking: ParkReason | undefined
   /** The root roll-back. */
   rollback: RollbackCause | undefined
   /** The inner scopes whose roll-back has begun and not ended. */
   readonly undoing: Set<string>
+  /** The same for `Saga.rollback`: which steps each of them undoes. */
+  readonly undoingSteps: Map<string, ReadonlyArray<string>>
   readonly steps: Map<string, StepState>
   /** The steps that hold a compensation, in the order in which they succeeded. */
   held: Array<string>
+  /** What persons answered that was taken, the last one last. */
+  readonly resolutions: Array<ResolutionState>
   end: End | undefined
+}
+
+/**
+ * An answer of a person that was taken, and to which park.
+ *
+ * @category state
+ * @since 0.1.0
+ */
+export interface ResolutionState extends Omit<ResolvedBy, "resolution"> {
+  readonly park: number
+  readonly resolution: Resolution
 }
 
 /**
@@ -342,307 +431,138 @@ export interface Illegal {
   readonly state: string
 }
 
-/**
- * The key of a request in maps: injective, since a path holds only digits, dots and letters without `|`.
- *
- * @category state
- * @since 0.1.0
- */
-export const refKey = (ref: Ref): string => `${ref.path ?? ""}|${ref.occurrence ?? 0}|${ref.name}`
+export {
+  /**
+   * Where an execution stands after these entries; or the first entry that cannot be where it is.
+   *
+   * @category state
+   * @since 0.1.0
+   */
+  fold,
+  /**
+   * Where an execution stands after as many of these entries as follow each other.
+   *
+   * @category state
+   * @since 0.1.0
+   */
+  foldPrefix,
+  /**
+   * What a roll-back that has begun has not undone yet.
+   *
+   * @category state
+   * @since 0.1.0
+   */
+  unresolved
+} from "./internal/fold.ts"
 
-/**
- * A request's name as people read it: `Ship`, `Ship#2` for its second occurrence.
- *
- * @category state
- * @since 0.1.0
- */
-export const refName = (ref: Ref): string =>
-  ref.occurrence === undefined ? ref.name : `${ref.name}#${ref.occurrence + 1}`
-
-/**
- * A `Ref` in its stored form: what is the default is left out.
- *
- * @category state
- * @since 0.1.0
- */
-export const ref_ = (name: string, path: string, occurrence: number): Ref => ({
-  name,
-  ...(path === "" ? undefined : { path }),
-  ...(occurrence === 0 ? undefined : { occurrence })
-})
-
-/**
- * Whether a roll-back scope is `outer` or lies inside it; everything lies inside the saga itself.
- *
- * @category state
- * @since 0.1.0
- */
-export const isWithin = (scope: string, outer: string): boolean =>
-  outer === "" || scope === outer || scope.startsWith(`${outer}/`)
-
-/**
- * What a roll-back that has begun has not undone yet.
- *
- * @category state
- * @since 0.1.0
- */
-export const unresolved = (state: JournalState): ReadonlyArray<Unresolved> =>
-  state.held.flatMap((key) => {
-    const { compensation, ref, scope } = state.steps.get(key)!
-    const undoing = state.rollback !== undefined || [...state.undoing].some((outer) => isWithin(scope, outer))
-    return !undoing || compensation.status === "succeeded" ? [] : [{
-      ...ref,
-      attempts: compensation.attempts.length + (compensation.status === "failed" ? 1 : 0),
-      ...(compensation.error === undefined ? undefined : { error: compensation.error }),
-      ...(compensation.defect === undefined ? undefined : { defect: compensation.defect })
-    }]
-  })
-
-/**
- * Where an execution stands after these entries; or the first entry that cannot be where it is.
- *
- * @category state
- * @since 0.1.0
- */
-export const fold = (entries: Iterable<Entry>): Result.Result<JournalState, Illegal> => {
-  let state: JournalState | undefined
-  for (const entry of entries) {
-    if (state === undefined) {
-      if (entry._tag !== "SagaStarted") return Result.fail({ entry: entry._tag, state: "an empty journal" })
-      state = initial(entry)
-      continue
-    }
-    const illegal = step(state, entry)
-    if (illegal !== undefined) return Result.fail({ entry: entry._tag, state: illegal })
-    state.at = Math.max(state.at, entry.at)
-    if (entry._tag !== "Claimed") state.claims = 0
-  }
-  return state === undefined ? Result.fail({ entry: "SagaStarted", state: "no entries at all" }) : Result.succeed(state)
-}
+export {
+  /**
+   * Whether a roll-back scope is `outer` or lies inside it; everything lies inside the saga itself.
+   *
+   * @category refs
+   * @since 0.1.0
+   */
+  isWithin,
+  /**
+   * The `Ref` of a name as people read it, `Ship` or `Ship#2`: without a fork path.
+   *
+   * @category refs
+   * @since 0.1.0
+   */
+  parseRef,
+  /**
+   * A `Ref` in its stored form: what is the default is left out.
+   *
+   * @category refs
+   * @since 0.1.0
+   */
+  ref_,
+  /**
+   * The key of a request in maps: injective, since a path holds only digits, dots and letters without `|`.
+   *
+   * @category refs
+   * @since 0.1.0
+   */
+  refKey,
+  /**
+   * A request's name as people read it: `Ship`, `Ship#2` for its second occurrence.
+   *
+   * @category refs
+   * @since 0.1.0
+   */
+  refName
+} from "./internal/ref.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
-// internal
+// records
 // ---------------------------------------------------------------------------------------------------------------------
 
-const initial = (entry: EntryOf<"SagaStarted">): JournalState => ({
-  startedAt: entry.at,
-  at: entry.at,
-  phase: "running",
-  claims: 0,
-  received: 0,
-  pivotPassed: false,
-  cancel: undefined,
-  parking: undefined,
-  rollback: undefined,
-  undoing: new Set(),
-  steps: new Map(),
-  held: [],
-  end: undefined
-})
-
-/** Applies one entry to a state that nobody else sees; returns what makes it illegal. */
-const step = (state: JournalState, entry: Entry): string | undefined => {
-  if (state.phase === "completed" || state.phase === "rolledback") return `an execution that ${state.phase}`
-  if (state.phase === "parked" && !wakes.includes(entry._tag)) return "an execution that is parked"
-  switch (entry._tag) {
-    case "SagaStarted":
-      return "an execution that started"
-    case "Claimed":
-      state.claims++
-      return undefined
-    case "StepStarted":
-    case "AttemptFailed":
-    case "StepSucceeded":
-    case "StepFailed":
-    case "StepWithdrawn":
-      return stepEntry(state, entry)
-    case "CompensationStarted":
-    case "CompensationAttemptFailed":
-    case "CompensationSucceeded":
-    case "CompensationFailed":
-      return compensationEntry(state, entry)
-    case "TimerSet":
-    case "TimerFired":
-    case "TimerWithdrawn":
-      return undefined
-    case "ScopeRolledBack":
-      return state.undoing.delete(entry.scope) ? undefined : `no roll-back of scope ${entry.scope}`
-    case "PivotPassed":
-      if (state.rollback !== undefined) return "an execution that rolls back"
-      state.pivotPassed = true
-      state.phase = "settling"
-      state.cancel = undefined
-      return undefined
-    case "ParkRequested":
-      state.parking = entry.reason
-      return undefined
-    case "CancelRequested":
-      state.received = Math.max(state.received, entry.mail)
-      if (!state.pivotPassed && state.rollback === undefined) {
-        state.cancel = { reason: entry.reason }
-        unpark(state)
-      }
-      return undefined
-    case "Resolved":
-      state.received = Math.max(state.received, entry.mail)
-      unpark(state)
-      return undefined
-    case "RollbackStarted":
-      if (state.pivotPassed) return "an execution past its point of no return"
-      if (state.rollback !== undefined) return "an execution that rolls back"
-      if (entry.scope !== "") {
-        state.undoing.add(entry.scope)
-        return undefined
-      }
-      if (inFlight(state) !== undefined) return `an execution with ${inFlight(state)} in flight`
-      state.rollback = entry.cause
-      state.phase = "compensating"
-      return undefined
-    case "SagaCompleted":
-      if (state.rollback !== undefined) return "an execution that rolls back"
-      if (inFlight(state) !== undefined) return `an execution with ${inFlight(state)} in flight`
-      state.end = entry
-      state.phase = "completed"
-      return undefined
-    case "SagaRolledBack":
-      if (state.rollback === undefined) return "an execution that does not roll back"
-      if (unresolved(state).length > 0) return `an execution with ${refName(unresolved(state)[0]!)} not undone`
-      state.end = entry
-      state.phase = "rolledback"
-      return undefined
-    case "SagaParked":
-      state.end = entry
-      state.parking = undefined
-      state.phase = "parked"
-      return undefined
-  }
+/**
+ * One step as people read it.
+ *
+ * **Details**
+ *
+ * Times and `duration` are in milliseconds; `endedAt` and `duration` are undefined while it runs. `attempts` counts
+ * those that have ended. `value` and `error` are in their stored form.
+ *
+ * @category records
+ * @since 0.1.0
+ */
+export interface StepRecord {
+  readonly step: string
+  readonly ref: Ref
+  readonly kind: Kind
+  readonly scope: string
+  readonly status: "running" | "completed" | "failed" | "withdrawn"
+  readonly attempts: number
+  readonly startedAt: number
+  readonly endedAt: number | undefined
+  readonly duration: number | undefined
+  readonly value: Schema.Json | undefined
+  readonly error: Schema.Json | undefined
+  /** What the last attempt that did not succeed said. */
+  readonly message: string | undefined
+  readonly resolvedBy: ResolvedBy | undefined
 }
 
-/** What a parked execution takes. */
-const wakes: ReadonlyArray<Entry["_tag"]> = ["Claimed", "CancelRequested", "Resolved", "SagaParked"]
-
-/** A step that has begun and not ended. */
-const inFlight = (state: JournalState): string | undefined => {
-  for (const { ref, status } of state.steps.values()) if (status === "started") return refName(ref)
-  return undefined
+/**
+ * One compensation as people read it.
+ *
+ * **Details**
+ *
+ * `pending`: its step happened, and it would run if the saga rolled back. `skipped`: a person took care of it. `error`
+ * is what it failed with last, in its stored form; `defect` describes a bug.
+ *
+ * @category records
+ * @since 0.1.0
+ */
+export interface CompensationRecord {
+  readonly step: string
+  readonly ref: Ref
+  readonly scope: string
+  readonly status: "pending" | "running" | "completed" | "failed" | "skipped"
+  readonly attempts: number
+  readonly startedAt: number | undefined
+  readonly endedAt: number | undefined
+  readonly duration: number | undefined
+  readonly error: Schema.Json | undefined
+  readonly defect: string | undefined
+  readonly resolvedBy: ResolvedBy | undefined
 }
 
-const unpark = (state: JournalState): void => {
-  if (state.phase !== "parked" && state.parking === undefined) return
-  state.end = undefined
-  state.parking = undefined
-  state.phase = state.rollback !== undefined ? "compensating" : state.pivotPassed ? "settling" : "running"
-  for (const { compensation } of state.steps.values()) {
-    if (compensation.status !== "failed") continue
-    // Its schedule starts anew: the person who resumed it gives it its whole budget again.
-    compensation.status = "running"
-    compensation.attempts = []
-    compensation.endedAt = undefined
-    compensation.error = undefined
-    compensation.defect = undefined
-  }
-}
-
-type StepEntry = EntryOf<"StepStarted" | "AttemptFailed" | "StepSucceeded" | "StepFailed" | "StepWithdrawn">
-
-const stepEntry = (state: JournalState, entry: StepEntry): string | undefined => {
-  const key = refKey(entry)
-  const known = state.steps.get(key)
-  if (entry._tag === "StepStarted") {
-    if (known !== undefined) return `a step ${refName(entry)} that started`
-    if (state.rollback !== undefined) return "an execution that rolls back"
-    state.steps.set(key, newStep(entry))
-    return undefined
-  }
-  if (known === undefined) return `no step ${refName(entry)}`
-  if (known.status !== "started") return `a step ${refName(entry)} that ${known.status}`
-  if (entry._tag === "AttemptFailed") {
-    known.attempts.push(failedAttempt(entry, entry.message))
-    if (entry.outcome === "refused" || entry.outcome === "never") known.refusals++
-    return undefined
-  }
-  known.endedAt = entry.at
-  if (entry._tag === "StepSucceeded") {
-    known.status = "succeeded"
-    known.value = entry.value
-    if (!state.pivotPassed && (known.kind === "compensable" || known.kind === "onRollback")) {
-      known.compensation.status = "held"
-      state.held.push(key)
-    }
-  } else if (entry._tag === "StepFailed") {
-    known.status = "failed"
-    known.error = entry.error
-  } else {
-    known.status = "withdrawn"
-  }
-  return undefined
-}
-
-const newStep = (entry: EntryOf<"StepStarted">): StepState => ({
-  ref: ref_(entry.name, entry.path ?? "", entry.occurrence ?? 0),
-  kind: entry.kind,
-  scope: entry.scope ?? "",
-  startedAt: entry.at,
-  endedAt: undefined,
-  status: "started",
-  attempts: [],
-  refusals: 0,
-  value: undefined,
-  error: undefined,
-  compensation: {
-    status: "none",
-    startedAt: undefined,
-    endedAt: undefined,
-    attempts: [],
-    error: undefined,
-    defect: undefined
-  }
-})
-
-type CompensationEntry = EntryOf<
-  "CompensationStarted" | "CompensationAttemptFailed" | "CompensationSucceeded" | "CompensationFailed"
->
-
-const compensationEntry = (state: JournalState, entry: CompensationEntry): string | undefined => {
-  const key = refKey(entry)
-  const known = state.steps.get(key)
-  if (known === undefined) return `no step ${refName(entry)}`
-  const { compensation, scope } = known
-  if (compensation.status !== "running" && !(compensation.status === "held" && entry._tag === "CompensationStarted")) {
-    return `a compensation of ${refName(entry)} that is ${compensation.status}`
-  }
-  if (state.rollback === undefined && ![...state.undoing].some((outer) => isWithin(scope, outer))) {
-    return "an execution that does not roll back"
-  }
-  switch (entry._tag) {
-    case "CompensationStarted":
-      compensation.status = "running"
-      compensation.startedAt ??= entry.at
-      return undefined
-    case "CompensationAttemptFailed":
-      compensation.attempts.push(failedAttempt(entry, undefined))
-      return undefined
-    case "CompensationSucceeded":
-      compensation.status = "succeeded"
-      compensation.endedAt = entry.at
-      return undefined
-    case "CompensationFailed":
-      compensation.status = "failed"
-      compensation.endedAt = entry.at
-      compensation.error = entry.error
-      compensation.defect = entry.defect
-      return undefined
-  }
-}
-
-const failedAttempt = (
-  entry: EntryOf<"AttemptFailed" | "CompensationAttemptFailed">,
-  message: string | undefined
-): FailedAttempt => ({
-  at: entry.at,
-  attempt: entry.attempt,
-  outcome: entry.outcome,
-  error: entry.error,
-  message,
-  wakeAt: entry.wakeAt
-})
+export {
+  /**
+   * The compensations of the steps that happened, in the order in which they happened: the order of undoing reversed.
+   *
+   * @category records
+   * @since 0.1.0
+   */
+  compensationRecords,
+  /**
+   * The steps, in the order in which they began.
+   *
+   * @category records
+   * @since 0.1.0
+   */
+  stepRecords
+} from "./internal/records.ts"

@@ -8,7 +8,7 @@
  * @since 0.1.0
  */
 import * as Cause from "effect/Cause"
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Schedule from "effect/Schedule"
@@ -17,27 +17,32 @@ import * as Execution from "./Execution.ts"
 import * as ExecutionId from "./ExecutionId.ts"
 import { codec } from "./internal/codec.ts"
 import { type Definition, SagaEngine } from "./internal/engine.ts"
+import { hook } from "./internal/step.ts"
 import { transact as transactInternal } from "./internal/transact.ts"
 import type {
   AnError,
   Backward,
   Deciding,
+  DefaultTimeout,
   ErrorOf,
   Fails,
   First,
   Known,
   Literal,
+  MayWait,
   NoSteps,
   Onward,
   ResidueOf,
   Storable,
   Stray,
+  Undo,
   Undoable,
   Uses,
   UsesOf
 } from "./internal/types.ts"
+import type * as Journal from "./Journal.ts"
 import type { SagaError } from "./SagaError.ts"
-import * as Step from "./Step.ts"
+import type * as Step from "./Step.ts"
 
 const TypeId = "~effect-saga/Saga"
 
@@ -52,18 +57,29 @@ const TypeId = "~effect-saga/Saga"
  *
  * `Running`: forward; `pivotPassed` says whether it can still be cancelled. `Suspended`: it waits and is in no
  * process's memory. `Compensating`: it rolls back. `Completed`, `RolledBack`: the ends. `Parked`: it waits for a
- * person. `RolledBack.error` is the saga's own error, or `SagaError` with `Cancelled`.
+ * person. `Abandoned`: a person closed it as it was. `RolledBack.error` is the saga's own error, or `SagaError` with
+ * `Cancelled`, `DeadlineExceeded`, `RolledBackByOperator` or `RolledBackByDefect`.
+ *
+ * With each come the records of its steps, in the order in which they began, and of its compensations, in the order in
+ * which their steps happened.
  *
  * @category models
  * @since 0.1.0
  */
 export type Status<A, E, CE> =
-  | { readonly _tag: "Running"; readonly pivotPassed: boolean }
-  | { readonly _tag: "Suspended"; readonly wakeAt: number | undefined }
-  | { readonly _tag: "Compensating" }
-  | { readonly _tag: "Completed"; readonly value: A }
-  | { readonly _tag: "RolledBack"; readonly error: E | SagaError<never> }
-  | { readonly _tag: "Parked"; readonly error: SagaError<CE> }
+  & {
+    readonly steps: ReadonlyArray<Journal.StepRecord>
+    readonly compensations: ReadonlyArray<Journal.CompensationRecord>
+  }
+  & (
+    | { readonly _tag: "Running"; readonly pivotPassed: boolean }
+    | { readonly _tag: "Suspended"; readonly wakeAt: number | undefined }
+    | { readonly _tag: "Compensating" }
+    | { readonly _tag: "Completed"; readonly value: A }
+    | { readonly _tag: "RolledBack"; readonly error: E | SagaError<never> }
+    | { readonly _tag: "Parked"; readonly error: SagaError<CE> }
+    | { readonly _tag: "Abandoned"; readonly error: SagaError<CE> }
+  )
 
 /**
  * A saga's definition.
@@ -235,13 +251,85 @@ type Worker<P extends Schema.Top, S extends Schema.Top, E extends Schema.Top, CE
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
+ * What a saga is, beside its name.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface Options<P extends Schema.Top, S extends Schema.Top, E extends Schema.Top, CE extends Schema.Top> {
+  readonly payload: P & Storable<P>
+  /**
+   * @default Schema.Void
+   */
+  readonly success?: (S & Storable<S>) | undefined
+  /**
+   * Every error that the body may fail with.
+   *
+   * @default Schema.Never
+   */
+  readonly error?: (E & Storable<E>) | undefined
+  /**
+   * Every error that a compensation may fail with for good.
+   *
+   * @default Schema.Never
+   */
+  readonly compensationError?: (CE & Storable<CE>) | undefined
+  /**
+   * Makes two starts with one key one execution: a pure function of the payload, at most 512 UTF-16 code units long.
+   */
+  readonly idempotencyKey: (payload: P["Type"]) => string
+  /**
+   * What executions are found by (`SagaInspector.list`): a pure function of the payload, stored when it starts.
+   *
+   * @default no tags
+   */
+  readonly tags?: ((payload: P["Type"]) => Readonly<Record<string, string>>) | undefined
+  /**
+   * The version of the definition, stored when an execution starts.
+   *
+   * @default 1
+   */
+  readonly version?: number | undefined
+  /**
+   * How long an execution may take from its start. When that has passed and it has not passed its point of no return,
+   * it rolls back (`DeadlineExceeded`); steps in flight are awaited first. One that is parked then rolls back when a
+   * person lets it go on.
+   *
+   * @default for ever
+   */
+  readonly deadline?: Duration.Input | undefined
+  /**
+   * What a bug in the body or in a step does before the point of no return: the execution waits for a person
+   * (`Defect`), or rolls back (`RolledBackByDefect`).
+   *
+   * **Gotchas**
+   *
+   * `"rollback"` states that a step that died has not happened, where it has no `check` to tell. A step that says
+   * `unknown: "park"`, and a pivot, park all the same.
+   *
+   * @default "park"
+   */
+  readonly onDefect?: "park" | "rollback" | undefined
+  /**
+   * Whether compensations run one after the other, the last step's first, or all at once.
+   *
+   * @default "sequential"
+   */
+  readonly compensation?: "sequential" | "parallel" | undefined
+  /**
+   * What holds for compensations that say nothing of their own.
+   *
+   * @default no retry, no timeout, "continue"
+   */
+  readonly compensationDefaults?: {
+    readonly retry?: Schedule.Schedule<unknown, CE["Type"]> | undefined
+    readonly timeout?: DefaultTimeout<CE["Type"], Step.TimedOut, Duration.Input> | undefined
+    readonly onFailure?: "continue" | "halt" | undefined
+  } | undefined
+}
+
+/**
  * Defines a saga.
- *
- * **Details**
- *
- * `idempotencyKey` makes two starts with one key one execution: it must be a pure function of the payload, of at most
- * 512 UTF-16 code units. `error` lists every error that the body may fail with; `compensationError` every error that a
- * compensation may fail with for good.
  *
  * @category constructors
  * @since 0.1.0
@@ -254,22 +342,7 @@ export const make = <
   CE extends Schema.Top = Schema.Never
 >(
   tag: Literal<Tag>,
-  options: {
-    readonly payload: P & Storable<P>
-    /**
-     * @default Schema.Void
-     */
-    readonly success?: (S & Storable<S>) | undefined
-    /**
-     * @default Schema.Never
-     */
-    readonly error?: (E & Storable<E>) | undefined
-    /**
-     * @default Schema.Never
-     */
-    readonly compensationError?: (CE & Storable<CE>) | undefined
-    readonly idempotencyKey: (payload: P["Type"]) => string
-  }
+  options: Options<P, S, E, CE>
 ): Saga<Tag, P, S, E, CE> => makeProto(tag, options)
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -305,6 +378,60 @@ export const scoped = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A
   )
 
 /**
+ * Runs steps of one type one after the other: what each did, in their order. They are undone like all others.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const fromSteps = <Name extends string, A, E, R>(
+  steps: Iterable<Step.Step<Name, A, E, R>>
+): Effect.Effect<ReadonlyArray<{ readonly step: Name; readonly value: A }>, E, R> =>
+  Effect.forEach(steps, (step) => Effect.map(step, (value) => ({ step: step.name, value })))
+
+/**
+ * Undoes named steps now: what is held under these names, the last one first. They may be asked for again.
+ *
+ * **Details**
+ *
+ * Answers the names of what was undone, in the order in which it was undone: all occurrences of a name that have
+ * happened, as far as no other roll-back has begun to undo them. A name of which nothing is held is passed over. A
+ * compensation that fails for good parks the execution before the body goes on.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const rollback = (
+  ...names: ReadonlyArray<string>
+): Effect.Effect<ReadonlyArray<string>, never, Execution.Execution | Undo<never>> =>
+  Effect.withFiber((fiber) =>
+    Execution.Execution.use((execution) =>
+      Effect.map(
+        Effect.orDie(execution.ask({ _tag: "RollbackSteps", names }, fiber)),
+        (undone) => Array.isArray(undone) ? undone.map(String) : []
+      )
+    )
+  )
+
+/**
+ * The names of the steps that have happened and are not undone, in the order in which they happened: from the journal,
+ * so the same on replay. A step that is under way, or whose result the body has not been told yet, is not among them.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const executedSteps: Effect.Effect<ReadonlyArray<string>, never, Execution.Execution> = Execution.Execution
+  .useSync((execution) => execution.executed())
+
+/**
+ * Whether a step of this name has happened and is not undone.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const isExecuted = (name: string): Effect.Effect<boolean, never, Execution.Execution> =>
+  Execution.Execution.useSync((execution) => execution.executed().includes(name))
+
+/**
  * Holds a compensation at this place of the body without doing anything now.
  *
  * **Details**
@@ -314,12 +441,15 @@ export const scoped = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A
  * @category combinators
  * @since 0.1.0
  */
-export const onRollback = <const Name extends string, CE, CR, CT extends Duration.Input = never>(
+export const onRollback = <const Name extends string, CE, CR, CT extends Duration.Input = never, CKR = never>(
   name: Literal<Name>,
-  compensate: (cause: Cause.Cause<unknown>) => NoSteps<CR> & Effect.Effect<unknown, CE, CR>,
-  options?: Step.CompensationOptions<CE, CT>
-): Effect.Effect<void, never, Execution.Execution | Uses<Step.Plain<CR>> | Step.Residue<Name, CE | Step.Failing<CT>>> =>
-  Step.hook(name, { compensate: (_, cause) => compensate(cause), compensation: options })
+  compensate: (cause: Cause.Cause<unknown>) => MayWait<CR> & Effect.Effect<unknown, CE, CR>,
+  options?: Step.CompensationOptions<CE, CT, CKR>
+): Effect.Effect<
+  void,
+  never,
+  Execution.Execution | Uses<Step.Plain<CR | CKR>> | Step.Residue<Name, CE | Step.Failing<CT>>
+> => hook(name, { compensate: (_, cause) => compensate(cause), compensation: options })
 
 /**
  * Runs `effect` once the saga can no longer roll back, before it completes: a journaled step, retried until it
@@ -338,7 +468,7 @@ export const onCommit = <const Name extends string, E, R>(
   effect: NoSteps<R> & Effect.Effect<unknown, E, R>,
   options?: { readonly retry?: Schedule.Schedule<unknown, NoInfer<E> | Step.TimedOut> | undefined }
 ): Effect.Effect<void, never, Execution.Execution | Uses<Step.Plain<R>>> =>
-  Step.hook(name, { commit: { execute: Effect.asVoid(effect), retry: options?.retry } })
+  hook(name, { commit: { execute: Effect.asVoid(effect), retry: options?.retry } })
 
 // ---------------------------------------------------------------------------------------------------------------------
 // running without a journal
@@ -366,6 +496,34 @@ export const transact = <A, E, R>(
   transactInternal(effect) as Effect.Effect<A, E | SagaError<ErrorOf<ResidueOf<R>>>, UsesOf<R> | Stray<R>>
 
 // ---------------------------------------------------------------------------------------------------------------------
+// explaining
+// ---------------------------------------------------------------------------------------------------------------------
+
+export {
+  /**
+   * Tells from its journal what happened to an execution: as sentences, as one text, and as a Mermaid diagram.
+   *
+   * @category explaining
+   * @since 0.1.0
+   */
+  explain,
+  /**
+   * What happened to an execution, for people.
+   *
+   * @category explaining
+   * @since 0.1.0
+   */
+  type Explanation,
+  /**
+   * One thing that happened, as a complete sentence in one line.
+   *
+   * @category explaining
+   * @since 0.1.0
+   */
+  type Line
+} from "./internal/explain.ts"
+
+// ---------------------------------------------------------------------------------------------------------------------
 // internal
 // ---------------------------------------------------------------------------------------------------------------------
 
@@ -377,24 +535,31 @@ const makeProto = <
   CE extends Schema.Top
 >(
   tag: string,
-  options: {
-    readonly payload: P
-    readonly success?: S | undefined
-    readonly error?: E | undefined
-    readonly compensationError?: CE | undefined
-    readonly idempotencyKey: (payload: P["Type"]) => string
-  }
+  options: Options<P, S, E, CE>
 ): Saga<Tag, P, S, E, CE> => {
   const success = options.success ?? Schema.Void
   const error = options.error ?? Schema.Never
   const compensationError = options.compensationError ?? Schema.Never
+  const defaults = options.compensationDefaults
   const definition: Definition = {
     tag,
     payload: codec(options.payload),
     success: codec(success),
     error: codec(error),
     compensationError: codec(compensationError),
-    idempotencyKey: options.idempotencyKey
+    idempotencyKey: options.idempotencyKey,
+    version: options.version ?? 1,
+    tags: options.tags ?? (() => ({})),
+    deadline: options.deadline === undefined ? undefined : Duration.fromInputUnsafe(options.deadline),
+    onDefect: options.onDefect ?? "park",
+    compensation: options.compensation ?? "sequential",
+    compensationDefaults: {
+      retry: defaults?.retry,
+      timeout: defaults?.timeout === undefined
+        ? undefined
+        : Duration.fromInputUnsafe(defaults.timeout as Duration.Input),
+      onFailure: defaults?.onFailure
+    }
   }
   const register = (body: (payload: P["Type"]) => Effect.Effect<unknown, unknown, unknown>) =>
     Layer.effectDiscard(SagaEngine.use((engine) => engine.register({ definition, body })))

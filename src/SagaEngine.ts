@@ -10,15 +10,16 @@
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
-import * as Schedule from "effect/Schedule"
-import type * as Schema from "effect/Schema"
 import * as ExecutionId from "./ExecutionId.ts"
-import type { Codec } from "./internal/codec.ts"
-import { type Definition, type Polled, SagaEngine } from "./internal/engine.ts"
+import * as Core from "./internal/core.ts"
+import { decodeEnd, toExit, toPolled } from "./internal/ending.ts"
+import { type Definition, SagaEngine } from "./internal/engine.ts"
 import * as limits from "./internal/limits.ts"
+import { failure, reading } from "./internal/reading.ts"
+import { resultIssue } from "./internal/recovery.ts"
+import * as SagaStarted from "./internal/started.ts"
 import { storable } from "./internal/storable.ts"
 import * as Journal from "./Journal.ts"
 import * as SagaError from "./SagaError.ts"
@@ -51,12 +52,6 @@ export const make = Effect.fnUntraced(function*(options: SagaWorker.Options) {
   const clock = yield* Clock.Clock
   const maxKey = yield* limits.MaxKeyLength
 
-  const reading = <A>(id: string, effect: Effect.Effect<A, SagaStore.StoreError>) =>
-    Effect.mapError(
-      Effect.retry(effect, { while: (error) => error.retryable, schedule: patience }),
-      (error) => failure(new SagaError.StoreUnavailable({ execution: id, cause: error }))
-    )
-
   const read = Effect.fnUntraced(function*(id: string) {
     const row = yield* reading(id, store.encoded.read(id))
     return row ?? (yield* failure(new SagaError.UnknownExecution({ execution: id })))
@@ -71,15 +66,20 @@ export const make = Effect.fnUntraced(function*(options: SagaWorker.Options) {
   })
 
   /** Starts without owning: a worker with the handler claims it. */
-  const hand = Effect.fnUntraced(function*(definition: Definition, id: ExecutionId.ExecutionId, payloadText: string) {
+  const hand = Effect.fnUntraced(function*(
+    definition: Definition,
+    id: ExecutionId.ExecutionId,
+    payload: unknown,
+    payloadText: string
+  ) {
     const at = clock.currentTimeMillisUnsafe()
     const written = yield* worker.writer.append({
       execution: id,
       seq: 0,
       token: worker.token(),
       at,
-      entries: JSON.stringify([{ _tag: "SagaStarted", at }]),
-      create: { name: definition.tag, payload: payloadText },
+      entries: JSON.stringify([SagaStarted.entry(definition, at)]),
+      create: creation(definition, payload, payloadText),
       row: { status: "running", result: null, worker: null, wakeAt: at, received: 0 }
     }).pipe(Effect.mapError((cause) => failure(new SagaError.StoreUnavailable({ execution: id, cause }))))
     if (written === "Lost") return yield* join(id, payloadText)
@@ -97,17 +97,18 @@ export const make = Effect.fnUntraced(function*(options: SagaWorker.Options) {
       // One that could not be stored, or is not here any more, says nothing about this start.
       if (ending?._tag !== "Failed" && worker.live.has(id)) return yield* join(id, payloadText)
     }
-    const live = worker.start(definition.tag, id, payloadText)
-    if (live === undefined) return yield* hand(definition, id, payloadText)
+    const live = worker.start(definition.tag, id, creation(definition, payload, payloadText))
+    if (live === undefined) return yield* hand(definition, id, payload, payloadText)
     const ending = yield* Deferred.await(live.started)
     switch (ending?._tag) {
       case undefined:
       case "Ended":
+      case "Suspended":
         return id
       case "Exists":
         return yield* join(id, payloadText)
       case "Left":
-        return yield* hand(definition, id, payloadText)
+        return yield* hand(definition, id, payload, payloadText)
       case "Failed":
         return yield* failure(new SagaError.StoreUnavailable({ execution: id, cause: ending.error }))
     }
@@ -150,9 +151,13 @@ export const make = Effect.fnUntraced(function*(options: SagaWorker.Options) {
     yield* Effect.ignore(store.encoded.wake)
   })
 
-  /** A parked execution is not cancelled past its point of no return, nor when it rolls back already. */
+  /**
+   * A parked execution is not cancelled past its point of no return, nor when it rolls back already; nor is one that is
+   * suspended.
+   */
   const mayCancel = Effect.fnUntraced(function*(id: ExecutionId.ExecutionId) {
-    if ((yield* read(id)).status !== "parked") return
+    const { status } = yield* read(id)
+    if (status !== "parked" && status !== "suspended") return
     const journal = yield* Effect.mapError(
       store.journal(id),
       (cause) => failure(new SagaError.StoreUnavailable({ execution: id, cause }))
@@ -161,7 +166,7 @@ export const make = Effect.fnUntraced(function*(options: SagaWorker.Options) {
     if (Result.isFailure(state)) return
     if (state.success.pivotPassed) return yield* failure(new SagaError.TooLate({ execution: id }))
     if (state.success.rollback !== undefined) {
-      return yield* failure(new SagaError.NotAccepting({ execution: id, status: "parked", request: "a cancel" }))
+      return yield* failure(new SagaError.NotAccepting({ execution: id, status, request: "a cancel" }))
     }
   })
 
@@ -172,13 +177,15 @@ export const make = Effect.fnUntraced(function*(options: SagaWorker.Options) {
       return yield* Effect.flatten(toExit(definition, id, yield* awaitEnd(id)))
     }),
     poll: Effect.fnUntraced(function*(definition, id) {
-      return yield* toPolled(definition, id, yield* read(id))
+      const row = yield* read(id)
+      return yield* toPolled(definition, id, row, yield* reading(id, store.encoded.journal(id)))
     }),
     cancel: Effect.fnUntraced(function*(id, reason) {
       yield* mayCancel(id)
       yield* send(id, { _tag: "Cancel", ...(reason === undefined ? undefined : { reason }) }, [
         "completed",
         "rolledback",
+        "abandoned",
         "settling",
         "compensating"
       ])
@@ -190,8 +197,17 @@ export const make = Effect.fnUntraced(function*(options: SagaWorker.Options) {
         "suspended",
         "compensating",
         "completed",
-        "rolledback"
-      ])
+        "rolledback",
+        "abandoned"
+      ]),
+    issueOf: Effect.fnUntraced(function*(id, step, value) {
+      const registered = worker.handler(ExecutionId.tag(id))
+      if (registered === undefined) return undefined
+      return yield* Core.provide(
+        resultIssue({ ...registered, id, store, limits: worker.limits }, step, value),
+        registered.context
+      )
+    })
   })
 })
 
@@ -226,12 +242,13 @@ export const layer: Layer.Layer<SagaEngine, SagaStore.StoreError, SagaStore.Saga
  *
  * **Details**
  *
- * Closing it waits for nothing: what it would be recovered from goes with it.
+ * The store is given too, for a `SagaInspector`. Closing it waits for nothing: what it would be recovered from goes with
+ * it.
  *
  * @category layers
  * @since 0.1.0
  */
-export const layerMemory: Layer.Layer<SagaEngine> = Layer.provide(
+export const layerMemory: Layer.Layer<SagaEngine | SagaStore.SagaStore> = Layer.provideMerge(
   Layer.orDie(layerOptions({ lease: "1 hour", poll: "1 minute", grace: 0 })),
   SagaStore.layerMemory
 )
@@ -244,14 +261,16 @@ export const layerMemory: Layer.Layer<SagaEngine> = Layer.provide(
 const firstDelay = 20
 const lastDelay = 1_000
 
-/** How long a read waits for a store that does not answer: as long as a lease by default. */
-const patience = Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced("1 second")]).pipe(
-  Schedule.upTo({ duration: "30 seconds" })
-)
-
-const failure = (reason: SagaError.Reason<never>): SagaError.SagaError<never> => new SagaError.SagaError({ reason })
+const creation = (definition: Definition, payload: unknown, payloadText: string): Creation => ({
+  name: definition.tag,
+  payload: payloadText,
+  version: definition.version,
+  tags: definition.tags(payload)
+})
 
 const request = (mail: Journal.Mail): string => mail._tag === "Cancel" ? "a cancel" : "a resume"
+
+type Creation = NonNullable<SagaStore.Append["create"]>
 
 const encodePayload = Effect.fnUntraced(function*(
   definition: Definition,
@@ -266,6 +285,8 @@ const encodePayload = Effect.fnUntraced(function*(
   const keyText = storable(id, storableLimits)
   if (Result.isFailure(keyText)) return yield* invalid(`its idempotency key: ${keyText.failure.message}`)
   const json = yield* Effect.mapError(definition.payload.encode(payload), (error) => invalid(error.message))
+  const tags = storable(definition.tags(payload), storableLimits)
+  if (Result.isFailure(tags)) return yield* invalid(`its tags: ${tags.failure.message}`)
   const text = storable(json, storableLimits)
   return Result.isSuccess(text) ? text.success : yield* invalid(text.failure.message)
 })
@@ -281,83 +302,3 @@ const canonical = (text: string): string =>
         ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => a < b ? -1 : 1))
         : value
   )
-
-const decodeEnd = (id: string, text: string): Effect.Effect<Journal.End, SagaError.SagaError<never>> =>
-  Effect.mapError(
-    Journal.decodeEnd(text),
-    (error) => failure(new SagaError.ResultUndecodable({ execution: id, issue: error.message }))
-  )
-
-const decoded = (id: string, codec: Codec, json: Schema.Json) =>
-  Effect.mapError(
-    codec.decode(json),
-    (error) => failure(new SagaError.ResultUndecodable({ execution: id, issue: error.message }))
-  )
-
-/** What a caller gets for an end: the result, the saga's own error, or `SagaError`. */
-const toExit = Effect.fnUntraced(function*(definition: Definition, id: string, end: Journal.End) {
-  switch (end._tag) {
-    case "SagaCompleted":
-      return Exit.succeed(yield* decoded(id, definition.success, end.value))
-    case "SagaRolledBack":
-      return Exit.fail(yield* rolledBackError(definition, id, end.cause))
-    case "SagaParked":
-      return Exit.fail(yield* parkedError(definition, id, end))
-  }
-})
-
-const rolledBackError = (definition: Definition, id: string, cause: Journal.RollbackCause) =>
-  cause._tag === "Failed"
-    ? decoded(id, definition.error, cause.error)
-    : Effect.succeed(failure(new SagaError.Cancelled({ execution: id, reason: cause.reason })))
-
-const parkedError = Effect.fnUntraced(function*(
-  definition: Definition,
-  id: string,
-  end: Journal.EntryOf<"SagaParked">
-) {
-  const unresolved: Array<SagaError.Unresolved<unknown>> = []
-  for (const one of end.unresolved) {
-    unresolved.push({
-      step: Journal.refName(one),
-      attempts: one.attempts,
-      error: one.error === undefined ? undefined : yield* decoded(id, definition.compensationError, one.error),
-      defect: one.defect
-    })
-  }
-  const { cause } = end
-  const original: SagaError.Original | undefined = cause === undefined
-    ? undefined
-    : cause._tag === "Cancelled"
-    ? { _tag: "Cancelled", reason: cause.reason }
-    : { _tag: "Failed", error: yield* decoded(id, definition.error, cause.error) }
-  return new SagaError.SagaError({
-    reason: new SagaError.Parked({ execution: id, why: end.reason, unresolved, original })
-  })
-})
-
-const toPolled = Effect.fnUntraced(function*(definition: Definition, id: string, row: SagaStore.Row) {
-  if (row.result !== null) {
-    const end = yield* decodeEnd(id, row.result)
-    switch (end._tag) {
-      case "SagaCompleted":
-        return { _tag: "Completed", value: yield* decoded(id, definition.success, end.value) } satisfies Polled
-      case "SagaRolledBack":
-        return { _tag: "RolledBack", error: yield* rolledBackError(definition, id, end.cause) } satisfies Polled
-      case "SagaParked":
-        return { _tag: "Parked", error: yield* parkedError(definition, id, end) } satisfies Polled
-    }
-  }
-  switch (row.status) {
-    case "compensating":
-      return { _tag: "Compensating" } satisfies Polled
-    case "suspended":
-      return { _tag: "Suspended", wakeAt: row.wakeAt ?? undefined } satisfies Polled
-    case "running":
-    case "settling":
-    case "completed":
-    case "rolledback":
-    case "parked":
-      return { _tag: "Running", pivotPassed: row.status === "settling" } satisfies Polled
-  }
-})

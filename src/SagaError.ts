@@ -59,7 +59,8 @@ export interface Unresolved<out CE> {
 }
 
 /**
- * What made a parked execution roll back: the declared error of the body, or a cancel.
+ * What made a parked execution roll back: the declared error of the body, a cancel, its deadline (milliseconds since
+ * the epoch), a person, or a bug in a saga that rolls back on defects.
  *
  * @category models
  * @since 0.1.0
@@ -67,12 +68,35 @@ export interface Unresolved<out CE> {
 export type Original =
   | { readonly _tag: "Failed"; readonly error: unknown }
   | { readonly _tag: "Cancelled"; readonly reason: string | undefined }
+  | { readonly _tag: "DeadlineExceeded"; readonly deadline: number }
+  | { readonly _tag: "Operator"; readonly actor: string; readonly reason: string }
+  | { readonly _tag: "Defect"; readonly step: string | undefined; readonly message: string }
 
 // ---------------------------------------------------------------------------------------------------------------------
 // errors
 // ---------------------------------------------------------------------------------------------------------------------
 
 const execution = { execution: Schema.String }
+
+const left = {
+  why: ParkReason,
+  unresolved: Schema.Array(Schema.Struct({
+    step: Schema.String,
+    attempts: Schema.Int,
+    error: Schema.Unknown,
+    defect: Schema.UndefinedOr(Schema.String)
+  })),
+  original: Schema.UndefinedOr(Schema.Union([
+    Schema.TaggedStruct("Failed", { error: Schema.Unknown }),
+    Schema.TaggedStruct("Cancelled", { reason: Schema.UndefinedOr(Schema.String) }),
+    Schema.TaggedStruct("DeadlineExceeded", { deadline: Schema.Number }),
+    Schema.TaggedStruct("Operator", { actor: Schema.String, reason: Schema.String }),
+    Schema.TaggedStruct("Defect", { step: Schema.UndefinedOr(Schema.String), message: Schema.String })
+  ]))
+}
+
+const leftUndone = (unresolved: ReadonlyArray<Unresolved<unknown>>): string =>
+  unresolved.length === 0 ? "" : ` Left undone: ${unresolved.map((_) => _.step).join(", ")}.`
 
 /**
  * The execution waits for a person: nothing more happens to it before it is resumed.
@@ -81,29 +105,35 @@ const execution = { execution: Schema.String }
  * @since 0.1.0
  */
 export class Parked<out CE = unknown>
-  extends Schema.TaggedError<Parked<any>>("effect-saga/SagaError/Parked")("Parked", {
+  extends Schema.TaggedError<Parked<any>>("effect-saga/SagaError/Parked")("Parked", { ...execution, ...left })
+{
+  declare readonly unresolved: ReadonlyArray<Unresolved<CE>>
+  declare readonly original: Original | undefined
+  override get message(): string {
+    return `${this.execution} is parked: ${describe(this.why)}.${leftUndone(this.unresolved)} ` +
+      "Nothing was lost: mend the cause and call `resume` with its id, or answer with `SagaInspector`."
+  }
+}
+
+/**
+ * A person closed a parked execution as it was: what is unresolved stays so.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class Abandoned<out CE = unknown>
+  extends Schema.TaggedError<Abandoned<any>>("effect-saga/SagaError/Abandoned")("Abandoned", {
     ...execution,
-    why: ParkReason,
-    unresolved: Schema.Array(Schema.Struct({
-      step: Schema.String,
-      attempts: Schema.Int,
-      error: Schema.Unknown,
-      defect: Schema.UndefinedOr(Schema.String)
-    })),
-    original: Schema.UndefinedOr(Schema.Union([
-      Schema.TaggedStruct("Failed", { error: Schema.Unknown }),
-      Schema.TaggedStruct("Cancelled", { reason: Schema.UndefinedOr(Schema.String) })
-    ]))
+    actor: Schema.String,
+    reason: Schema.String,
+    ...left
   })
 {
   declare readonly unresolved: ReadonlyArray<Unresolved<CE>>
   declare readonly original: Original | undefined
   override get message(): string {
-    const left = this.unresolved.length === 0
-      ? ""
-      : ` Left undone: ${this.unresolved.map((_) => _.step).join(", ")}.`
-    return `${this.execution} is parked: ${describe(this.why)}.${left} ` +
-      "Nothing was lost: mend the cause and call `resume` with its id."
+    return `${this.execution} was abandoned by ${this.actor} (${this.reason}), parked because ${describe(this.why)}.` +
+      `${leftUndone(this.unresolved)} Start it under another idempotency key to try again.`
   }
 }
 
@@ -124,14 +154,68 @@ export class Cancelled extends Schema.TaggedError<Cancelled>("effect-saga/SagaEr
 }
 
 /**
- * The point of no return is passed: the execution goes on to its end and cannot be cancelled.
+ * The execution took longer than its deadline, and everything it did is undone. `deadline`: milliseconds since the
+ * epoch.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class DeadlineExceeded extends Schema.TaggedError<DeadlineExceeded>("effect-saga/SagaError/DeadlineExceeded")(
+  "DeadlineExceeded",
+  { ...execution, deadline: Schema.Number }
+) {
+  override get message(): string {
+    return `${this.execution} took longer than its deadline (${this.deadline}) and was rolled back. ` +
+      "Start it under another idempotency key to try again."
+  }
+}
+
+/**
+ * A person rolled the execution back: everything it did is undone.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class RolledBackByOperator
+  extends Schema.TaggedError<RolledBackByOperator>("effect-saga/SagaError/RolledBackByOperator")(
+    "RolledBackByOperator",
+    { ...execution, actor: Schema.String, reason: Schema.String }
+  )
+{
+  override get message(): string {
+    return `${this.execution} was rolled back by ${this.actor} (${this.reason}). ` +
+      "Start it under another idempotency key to try again."
+  }
+}
+
+/**
+ * A bug in a saga that rolls back on defects: everything it did is undone. `step`: the one that died; undefined where
+ * the body did.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class RolledBackByDefect
+  extends Schema.TaggedError<RolledBackByDefect>("effect-saga/SagaError/RolledBackByDefect")(
+    "RolledBackByDefect",
+    { ...execution, step: Schema.UndefinedOr(Schema.String), defect: Schema.String }
+  )
+{
+  override get message(): string {
+    return `${this.execution} was rolled back, because ${this.step ?? "its body"} died: ${this.defect}. ` +
+      "Mend it, and start it under another idempotency key."
+  }
+}
+
+/**
+ * The point of no return is passed: the execution goes on to its end and cannot be undone.
  *
  * @category errors
  * @since 0.1.0
  */
 export class TooLate extends Schema.TaggedError<TooLate>("effect-saga/SagaError/TooLate")("TooLate", execution) {
   override get message(): string {
-    return `${this.execution} has passed its point of no return and cannot be cancelled. Wait for its result.`
+    return `${this.execution} has passed its point of no return and cannot be undone. Wait for its result.`
   }
 }
 
@@ -147,6 +231,52 @@ export class NotAccepting extends Schema.TaggedError<NotAccepting>("effect-saga/
 ) {
   override get message(): string {
     return `${this.execution} does not accept ${this.request}: its status is ${this.status}. Poll it for its result.`
+  }
+}
+
+/**
+ * This answer to a parked execution does not apply to it, or its value does not fit: `issue` says why, and what does.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class ResolutionRefused extends Schema.TaggedError<ResolutionRefused>("effect-saga/SagaError/ResolutionRefused")(
+  "ResolutionRefused",
+  { ...execution, request: Schema.String, issue: Schema.String }
+) {
+  override get message(): string {
+    return `${this.execution} does not take ${this.request}: ${this.issue}.`
+  }
+}
+
+/**
+ * This version cannot read the execution's journal: a newer version wrote it, or somebody changed it by hand.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class JournalUnreadable extends Schema.TaggedError<JournalUnreadable>("effect-saga/SagaError/JournalUnreadable")(
+  "JournalUnreadable",
+  { ...execution, issue: Schema.String }
+) {
+  override get message(): string {
+    return `The journal of ${this.execution} cannot be read: ${this.issue}. ` +
+      "Use the version that wrote it, or repair the row."
+  }
+}
+
+/**
+ * A question about executions that makes no sense: `issue` says what to change.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class QueryInvalid extends Schema.TaggedError<QueryInvalid>("effect-saga/SagaError/QueryInvalid")(
+  "QueryInvalid",
+  { issue: Schema.String }
+) {
+  override get message(): string {
+    return `The inspector cannot answer this: ${this.issue}.`
   }
 }
 
@@ -236,9 +366,16 @@ export class UnknownExecution extends Schema.TaggedError<UnknownExecution>("effe
  */
 export type Reason<CE> =
   | Parked<CE>
+  | Abandoned<CE>
   | Cancelled
+  | DeadlineExceeded
+  | RolledBackByOperator
+  | RolledBackByDefect
   | TooLate
   | NotAccepting
+  | ResolutionRefused
+  | JournalUnreadable
+  | QueryInvalid
   | StoreUnavailable
   | PayloadMismatch
   | PayloadInvalid
@@ -255,9 +392,16 @@ export class SagaError<out CE = unknown>
   extends Schema.TaggedError<SagaError<any>>("effect-saga/SagaError")("SagaError", {
     reason: Schema.Union([
       Parked,
+      Abandoned,
       Cancelled,
+      DeadlineExceeded,
+      RolledBackByOperator,
+      RolledBackByDefect,
       TooLate,
       NotAccepting,
+      ResolutionRefused,
+      JournalUnreadable,
+      QueryInvalid,
       StoreUnavailable,
       PayloadMismatch,
       PayloadInvalid,

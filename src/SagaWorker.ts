@@ -21,13 +21,14 @@ import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as ExecutionId from "./ExecutionId.ts"
+import * as Alarm from "./internal/alarm.ts"
 import type { Limits } from "./internal/core.ts"
 import type { Handler } from "./internal/engine.ts"
 import * as Executor from "./internal/executor.ts"
 import * as JournalWriter from "./internal/journalWriter.ts"
 import * as Lease from "./internal/lease.ts"
 import * as limits from "./internal/limits.ts"
-import { SagaStore, type StoreError } from "./SagaStore.ts"
+import { type Append, SagaStore, type StoreError } from "./SagaStore.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
@@ -84,9 +85,13 @@ export interface SagaWorker {
   /**
    * Runs a new execution here; undefined where the handler is missing, or the worker stops.
    */
-  readonly start: (tag: string, id: string, payloadText: string) => Executor.Live | undefined
+  readonly start: (tag: string, id: string, create: NonNullable<Append["create"]>) => Executor.Live | undefined
   /** Looks for work now. */
   readonly poke: Effect.Effect<void>
+  /** The handler of a saga, with what it was registered with. */
+  readonly handler: (
+    tag: string
+  ) => { readonly handler: Handler; readonly context: Context.Context<never> } | undefined
   /** Returns when an execution with this id begins to run here. */
   readonly arrival: (id: string) => Effect.Effect<void>
 }
@@ -134,6 +139,7 @@ export const make = Effect.fnUntraced(function*(
     })
   )
   const writer = yield* JournalWriter.make(store.encoded, () => !lease.holds())
+  const alarm = yield* Alarm.make(Effect.sync(() => work.openUnsafe()))
 
   const launch = (id: string, tag: string, from: Executor.Options["from"]): Executor.Live | undefined => {
     const registered = handlers.get(tag)
@@ -160,7 +166,8 @@ export const make = Effect.fnUntraced(function*(
       claimed.delete(one)
       linger(one)
       if (live.get(id) === one) live.delete(id)
-      const stays = Exit.isSuccess(exit) && exit.value._tag === "Ended"
+      const stays = Exit.isSuccess(exit) && (exit.value._tag === "Ended" || exit.value._tag === "Suspended")
+      if (Exit.isSuccess(exit) && exit.value._tag === "Suspended") alarm.at(exit.value.wakeAt)
       // What left while this worker still owns it would wait for a lease that never ends.
       if (!stays && !stopping && lease.worker() === worker) {
         Effect.runForkWith(registered.context)(giveBack([id], pause))
@@ -313,10 +320,11 @@ export const make = Effect.fnUntraced(function*(
       handlers.set(tag, { handler, context })
       work.openUnsafe()
     }),
-    start: (tag, id, payloadText) => launch(id, tag, { _tag: "Start", payloadText }),
+    start: (tag, id, create) => launch(id, tag, { _tag: "Start", create }),
     poke: Effect.sync(() => {
       work.openUnsafe()
     }),
+    handler: (tag) => handlers.get(tag),
     arrival: (id) =>
       Effect.callback((resume) => {
         const arrived = () => resume(Effect.void)
@@ -346,7 +354,8 @@ const readConfig = Effect.fnUntraced(function*(options: Options) {
     limits: {
       storable: { depth: yield* limits.MaxDepth, size: yield* limits.MaxAppendSize },
       grace: millis(yield* limits.InterruptGrace),
-      maxClaims: yield* limits.MaxClaims
+      maxClaims: yield* limits.MaxClaims,
+      suspendAfter: millis(yield* limits.SuspendAfter)
     }
   }
 })

@@ -8,20 +8,27 @@
  */
 import type * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Effectable from "effect/Effectable"
-import type * as Fiber from "effect/Fiber"
 import type * as Option from "effect/Option"
 import type * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import type { Scope } from "effect/Scope"
-import * as Execution from "./Execution.ts"
-import { codec } from "./internal/codec.ts"
-import type { Decides, Forward, Literal, NoSteps, SagaTypeError, Storable, Undo, Uses } from "./internal/types.ts"
+import type * as Execution from "./Execution.ts"
+import { describe, TypeId } from "./internal/step.ts"
+import type { TimedOut } from "./internal/timedOut.ts"
+import type {
+  Decides,
+  Forward,
+  Literal,
+  MayWait,
+  NoSteps,
+  SagaTypeError,
+  Storable,
+  Undo,
+  Uses
+} from "./internal/types.ts"
 import type * as Journal from "./Journal.ts"
-
-const TypeId = "~effect-saga/Step"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
@@ -99,12 +106,12 @@ export interface Pivot<Name extends string, A, E = never, R = never>
 export type Check<A> = Execution.Check<A>
 
 /**
- * What every constructor takes.
+ * How a step is stored and tried again.
  *
  * @category options
  * @since 0.1.0
  */
-export interface Common<S extends Schema.Top, E extends Schema.Top, R, T> {
+export interface Settings<S extends Schema.Top, E extends Schema.Top, T> {
   /**
    * How the result is stored.
    *
@@ -117,8 +124,6 @@ export interface Common<S extends Schema.Top, E extends Schema.Top, R, T> {
    * @default Schema.Never
    */
   readonly error?: (E & Storable<E>) | undefined
-  /** The effect. It has a scope of its own, which closes at the end of the attempt. */
-  readonly execute: Effect.Effect<S["Type"], E["Type"], R>
   /**
    * When to try again after a refusal or a timeout. Attempts and delays are journaled, so a delay once served is not
    * served again after a restart.
@@ -126,6 +131,17 @@ export interface Common<S extends Schema.Top, E extends Schema.Top, R, T> {
    * @default not at all
    */
   readonly retry?: Schedule.Schedule<unknown, NoInfer<E["Type"] | Failing<T>>> | undefined
+}
+
+/**
+ * What every constructor takes.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface Common<S extends Schema.Top, E extends Schema.Top, R, T> extends Settings<S, E, T> {
+  /** The effect. It has a scope of its own, which closes at the end of the attempt. */
+  readonly execute: Effect.Effect<S["Type"], E["Type"], R>
 }
 
 /**
@@ -167,35 +183,48 @@ export type Doubt<T, A, KR> =
  * @category options
  * @since 0.1.0
  */
-export interface CompensationOptions<CE, CT> {
+export interface CompensationOptions<CE, CT, CKR = never> {
   /**
    * When to try again after a failure or a timeout.
    *
-   * @default not at all
+   * @default what the saga says, not at all where it says nothing
    */
   readonly retry?: Schedule.Schedule<unknown, NoInfer<CE | Failing<CT>>> | undefined
   /**
    * How long one attempt may take. A timed-out attempt is tried again with the same key.
    *
-   * @default no limit
+   * @default what the saga says, no limit where it says nothing
    */
   readonly timeout?: CT | undefined
   /**
    * Whether the roll-back goes on with the other steps when this compensation failed for good. Either way the execution
-   * parks in the end.
+   * parks in the end. `"halt"`: none begins that has not begun; where a saga undoes in parallel, all have.
    *
-   * @default "continue"
+   * @default what the saga says, `"continue"` where it says nothing
    */
   readonly onFailure?: "continue" | "halt" | undefined
+  /**
+   * Finds out whether the compensation with this key happened: asked after a crash, a timeout and a defect.
+   *
+   * **Details**
+   *
+   * `Option.some` and `Happened` say that it did, whatever the value. `Option.none` and `Never` say that it has not: it
+   * is tried again with the same key. `StillGoing` is asked again when `retry` says so. Without it a compensation of
+   * which nobody knows is tried again with its key.
+   */
+  readonly check?:
+    | ((key: string) => NoSteps<CKR> & Effect.Effect<Option.Option<unknown> | Check<unknown>, never, CKR>)
+    | undefined
 }
 
 /**
- * What an effect inside a step still needs: its scope and its `StepContext` are provided.
+ * What an effect inside a step still needs: its scope and its `StepContext` are provided, and the durable waits of a
+ * compensation.
  *
  * @category type helpers
  * @since 0.1.0
  */
-export type Plain<R> = Exclude<R, Scope | StepContext>
+export type Plain<R> = Exclude<R, Scope | StepContext | Execution.Waiting>
 
 /**
  * What a timeout adds to the errors: `TimedOut` where there is one.
@@ -218,12 +247,12 @@ export type Residue<Name extends string, CE> = Undo<
 /**
  * What a constructor asks of a name, of an effect and of a schema. A generic helper around a constructor asks the same
  * of its own parameters: `name: Step.Literal<Name>`, `execute: Effect.Effect<A, E, R> & Step.NoSteps<R>`,
- * `success: S & Step.Storable<S>`.
+ * `success: S & Step.Storable<S>`; of a compensation `Step.MayWait<R>`, since that may wait durably.
  *
  * @category type helpers
  * @since 0.1.0
  */
-export type { Literal, NoSteps, Storable }
+export type { Literal, MayWait, NoSteps, Storable }
 
 type Codecs<S extends Schema.Top> = S["EncodingServices"] | S["DecodingServices"]
 
@@ -231,19 +260,15 @@ type Codecs<S extends Schema.Top> = S["EncodingServices"] | S["DecodingServices"
 // errors
 // ---------------------------------------------------------------------------------------------------------------------
 
-/**
- * An attempt at a step, or at a compensation, took longer than its timeout.
- *
- * @category errors
- * @since 0.1.0
- */
-export class TimedOut extends Schema.TaggedError<TimedOut>("effect-saga/Step/TimedOut")("TimedOut", {
-  step: Schema.String
-}) {
-  override get message(): string {
-    return `${this.step} took longer than its timeout`
-  }
-}
+export {
+  /**
+   * An attempt at a step, or at a compensation, took longer than its timeout.
+   *
+   * @category errors
+   * @since 0.1.0
+   */
+  TimedOut
+} from "./internal/timedOut.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // guards
@@ -287,7 +312,8 @@ export const make = <
   T extends Duration.Input = never,
   CT extends Duration.Input = never,
   S extends Schema.Top = Schema.Void,
-  E extends Schema.Top = Schema.Never
+  E extends Schema.Top = Schema.Never,
+  CKR = never
 >(
   name: Literal<Name>,
   options:
@@ -298,14 +324,14 @@ export const make = <
       readonly compensate: (
         value: S["Type"],
         cause: Cause.Cause<unknown>
-      ) => NoSteps<CR> & Effect.Effect<unknown, CE, CR>
-      readonly compensation?: CompensationOptions<CE, CT> | undefined
+      ) => MayWait<CR> & Effect.Effect<unknown, CE, CR>
+      readonly compensation?: CompensationOptions<CE, CT, CKR> | undefined
     }
 ): Compensable<
   Name,
   S["Type"],
   E["Type"] | Failing<T>,
-  Plain<R | CR | KR> | Codecs<S> | Codecs<E>,
+  Plain<R | CR | KR | CKR> | Codecs<S> | Codecs<E>,
   CE | Failing<CT>
 > => describe(name, "compensable", options)
 
@@ -414,6 +440,151 @@ export const pivot = <
   describe(name, "pivot", options)
 
 /**
+ * A step that brings something into being, and takes it away again if the saga fails later.
+ *
+ * **Details**
+ *
+ * `Step.make` in the words of resources: `delete` is its compensation.
+ *
+ * **Gotchas**
+ *
+ * `delete` may find that somebody else has taken it away: let that succeed.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const resource = <
+  const Name extends string,
+  R,
+  CE,
+  CR,
+  KR = never,
+  T extends Duration.Input = never,
+  CT extends Duration.Input = never,
+  S extends Schema.Top = Schema.Void,
+  E extends Schema.Top = Schema.Never,
+  CKR = never
+>(
+  name: Literal<Name>,
+  options: Settings<S, E, T> & Doubt<T, S["Type"], KR> & {
+    readonly create: NoSteps<R> & Effect.Effect<S["Type"], E["Type"], R>
+    readonly delete: (
+      created: S["Type"],
+      cause: Cause.Cause<unknown>
+    ) => MayWait<CR> & Effect.Effect<unknown, CE, CR>
+    readonly compensation?: CompensationOptions<CE, CT, CKR> | undefined
+  }
+): Compensable<
+  Name,
+  S["Type"],
+  E["Type"] | Failing<T>,
+  Plain<R | CR | KR | CKR> | Codecs<S> | Codecs<E>,
+  CE | Failing<CT>
+> => describe(name, "compensable", { ...options, execute: options.create, compensate: options.delete })
+
+/**
+ * A step that sets something going elsewhere, and calls it off if the saga fails later.
+ *
+ * **Details**
+ *
+ * `Step.make` in the words of operations: `cancel` is its compensation. The step ends when the operation has begun;
+ * what waits for its end is a step of its own.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const operation = <
+  const Name extends string,
+  R,
+  CE,
+  CR,
+  KR = never,
+  T extends Duration.Input = never,
+  CT extends Duration.Input = never,
+  S extends Schema.Top = Schema.Void,
+  E extends Schema.Top = Schema.Never,
+  CKR = never
+>(
+  name: Literal<Name>,
+  options: Settings<S, E, T> & Doubt<T, S["Type"], KR> & {
+    readonly start: NoSteps<R> & Effect.Effect<S["Type"], E["Type"], R>
+    readonly cancel: (
+      started: S["Type"],
+      cause: Cause.Cause<unknown>
+    ) => MayWait<CR> & Effect.Effect<unknown, CE, CR>
+    readonly compensation?: CompensationOptions<CE, CT, CKR> | undefined
+  }
+): Compensable<
+  Name,
+  S["Type"],
+  E["Type"] | Failing<T>,
+  Plain<R | CR | KR | CKR> | Codecs<S> | Codecs<E>,
+  CE | Failing<CT>
+> => describe(name, "compensable", { ...options, execute: options.start, compensate: options.cancel })
+
+/**
+ * A step that overwrites a state, and puts back what was there before if the saga fails later.
+ *
+ * **Details**
+ *
+ * Two steps: `Name.read` reads the state and journals it in the form of `state`, then `Name` writes. What was read is
+ * durable before `write` begins, so after a crash it is the state before the write that is restored.
+ *
+ * **Gotchas**
+ *
+ * What somebody else writes after the read is lost when the state is restored: lock the state, or compare in `restore`.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const snapshot = <
+  const Name extends string,
+  P extends Schema.Top,
+  RR,
+  R,
+  CE,
+  CR,
+  KR = never,
+  T extends Duration.Input = never,
+  CT extends Duration.Input = never,
+  S extends Schema.Top = Schema.Void,
+  E extends Schema.Top = Schema.Never,
+  CKR = never
+>(
+  name: Literal<Name>,
+  options: Settings<S, E, T> & Doubt<T, S["Type"], KR> & {
+    readonly state: P & Storable<P>
+    readonly read: NoSteps<RR> & Effect.Effect<P["Type"], E["Type"], RR>
+    readonly write: (prior: P["Type"]) => NoSteps<R> & Effect.Effect<S["Type"], E["Type"], R>
+    readonly restore: (
+      prior: P["Type"],
+      cause: Cause.Cause<unknown>
+    ) => MayWait<CR> & Effect.Effect<unknown, CE, CR>
+    readonly compensation?: CompensationOptions<CE, CT, CKR> | undefined
+  }
+): Effect.Effect<
+  S["Type"],
+  E["Type"] | Failing<T>,
+  | Execution.Execution
+  | Uses<Plain<RR | R | CR | KR | CKR> | Codecs<P> | Codecs<S> | Codecs<E>>
+  | Residue<Name, CE | Failing<CT>>
+> =>
+  Effect.flatMap(
+    describe<Readonly<string, P["Type"], E["Type"], never>>(`${name}.read`, "readonly", {
+      success: options.state,
+      error: options.error,
+      execute: options.read,
+      retry: options.retry
+    }),
+    (prior) =>
+      describe<Compensable<Name, S["Type"], E["Type"], never>>(name, "compensable", {
+        ...options,
+        execute: options.write(prior),
+        compensate: (_: never, cause) => options.restore(prior, cause)
+      })
+  )
+
+/**
  * `check`'s answer that the attempt happened, with its result.
  *
  * @category constructors
@@ -488,108 +659,3 @@ export const attempt: Effect.Effect<number, never, StepContext> = StepContext.us
  * @since 0.1.0
  */
 export const epoch: Effect.Effect<number, never, StepContext> = StepContext.useSync((_) => _.epoch)
-
-// ---------------------------------------------------------------------------------------------------------------------
-// internal
-// ---------------------------------------------------------------------------------------------------------------------
-
-interface Options {
-  readonly success?: Schema.Top | undefined
-  readonly error?: Schema.Top | undefined
-  readonly execute: Effect.Effect<unknown, unknown, unknown>
-  readonly retry?: Schedule.Schedule<unknown, never, unknown, unknown> | undefined
-  readonly timeout?: unknown
-  readonly check?:
-    | ((key: string) => Effect.Effect<Option.Option<unknown> | Check<unknown>, unknown, unknown>)
-    | undefined
-  readonly unknown?: "park" | "refused" | undefined
-  readonly compensate?:
-    | ((value: never, cause: Cause.Cause<unknown>) => Effect.Effect<unknown, unknown, unknown>)
-    | undefined
-  readonly commit?: Options | undefined
-  readonly compensation?: {
-    readonly retry?: Schedule.Schedule<unknown, never, unknown, unknown> | undefined
-    readonly timeout?: unknown
-    readonly onFailure?: "continue" | "halt" | undefined
-  } | undefined
-}
-
-const Proto = {
-  ...Effectable.Prototype<Any>({
-    label: "Step",
-    evaluate(this: Any, fiber: Fiber.Fiber<unknown, unknown>) {
-      return ask(this.request, fiber)
-    }
-  }),
-  [TypeId]: TypeId,
-  get name(): string {
-    return (this as unknown as Any).request.name
-  },
-  get kind(): Journal.Kind {
-    return (this as unknown as Any).request.kind
-  }
-}
-
-/** Asks the interpreter of the fiber, or dies with a sentence where there is none. */
-const ask = (request: Execution.StepRequest, fiber: Fiber.Fiber<unknown, unknown>): Effect.Effect<unknown, unknown> => {
-  const execution = Context.getOrUndefined(fiber.context, Execution.Execution)
-  return execution === undefined
-    ? Effect.die(new Error(`${request.name} is a step: yield it in a saga's body, or run the body with Saga.transact`))
-    : execution.ask(request, fiber)
-}
-
-const describe = <S extends Any>(name: string, kind: Journal.Kind, options: Options): S => {
-  const self = Object.create(Proto)
-  self.request = toRequest(name, kind, options)
-  return self
-}
-
-/**
- * The one place where what the constructors' types say is forgotten: below, a request is data.
- */
-const toRequest = (name: string, kind: Journal.Kind, options: Options): Execution.StepRequest => ({
-  _tag: "Step",
-  name,
-  kind,
-  success: codec(options.success ?? Schema.Void),
-  error: codec(withTimedOut(options.error ?? Schema.Never)),
-  execute: options.execute,
-  retry: options.retry as Execution.StepRequest["retry"],
-  timeout: duration(options.timeout),
-  check: options.check,
-  unknown: options.unknown,
-  compensation: options.compensate === undefined ? undefined : {
-    run: options.compensate as Execution.Compensation["run"],
-    retry: options.compensation?.retry as Execution.Compensation["retry"],
-    timeout: duration(options.compensation?.timeout),
-    onFailure: options.compensation?.onFailure ?? "continue"
-  },
-  commit: options.commit === undefined
-    ? undefined
-    : toRequest(name, "retryable", { ...options.commit, error: Schema.Defect() })
-})
-
-/**
- * A step that does nothing itself, and something when the saga rolls back or commits.
- *
- * @internal
- * @category constructors
- * @since 0.1.0
- */
-export const hook = <S extends Effect.Effect<void, never, unknown>>(
-  name: string,
-  options: Pick<Options, "compensate" | "compensation" | "commit">
-): S => describe<S & Any>(name, options.commit ? "onCommit" : "onRollback", { execute: Effect.void, ...options })
-
-const duration = (input: unknown): Duration.Duration | undefined =>
-  input === undefined ? undefined : Duration.fromInputUnsafe(input as Duration.Input)
-
-/** A step's error is stored by its own schema, or is the library's `TimedOut`. */
-const withTimedOut = (schema: Schema.Top): Schema.Top => {
-  const known = errors.get(schema)
-  if (known !== undefined) return known
-  const made = Schema.Union([schema, TimedOut])
-  errors.set(schema, made)
-  return made
-}
-const errors = new WeakMap<Schema.Top, Schema.Top>()

@@ -14,8 +14,10 @@ export * as Journal from "./Journal.ts"
 
 export * as Saga from "./Saga.ts"
 export * as Step from "./Step.ts"
+export * as Timer from "./Timer.ts"
 
 export * as SagaStore from "./SagaStore.ts"
 
 export * as SagaEngine from "./SagaEngine.ts"
+export * as SagaInspector from "./SagaInspector.ts"
 export * as SagaWorker from "./SagaWorker.ts"

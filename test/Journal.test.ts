@@ -81,9 +81,9 @@ describe("the fold", () => {
   })
 
   it("takes a cancel before the point of no return, and not after it or in a roll-back", () => {
-    assert.isDefined(folded(started, cancel).cancel)
-    assert.isUndefined(folded(started, pivot, cancel).cancel)
-    assert.isUndefined(folded(started, rollback(), cancel).cancel)
+    assert.isDefined(folded(started, cancel).requested)
+    assert.isUndefined(folded(started, pivot, cancel).requested)
+    assert.isUndefined(folded(started, rollback(), cancel).requested)
     assert.strictEqual(folded(started, parked, cancel).phase, "running")
     assert.strictEqual(folded(started, pivot, parked, cancel).phase, "parked")
   })
@@ -93,7 +93,7 @@ describe("the fold", () => {
     const { compensation } = state.steps.get("|0|A")!
     assert.deepStrictEqual(compensation.status, "running")
     assert.deepStrictEqual(compensation.attempts, [])
-    assert.deepStrictEqual(Journal.unresolved(state), [{ name: "A", attempts: 0 }])
+    assert.deepStrictEqual(Journal.unresolved(state), [{ name: "A", attempts: 1 }])
   })
 
   it("remembers the time of the last entry, which never goes back", () => {
@@ -264,6 +264,17 @@ describe("the stored form", () => {
     `{"_tag":"ParkRequested","at":1,"reason":{"_tag":"Defect","message":"bug"}}`,
     `{"_tag":"CancelRequested","at":1,"mail":1,"reason":"late"}`,
     `{"_tag":"Resolved","at":1,"mail":2,"resolution":{"_tag":"Retry"}}`,
+    `{"_tag":"Resolved","at":1,"mail":2,"resolution":{"_tag":"Resolve","step":{"name":"A","occurrence":1},` +
+    `"value":[1]},"actor":"ann","reason":"seen","park":1}`,
+    `{"_tag":"ResolutionRefused","at":1,"mail":2,"resolution":{"_tag":"Skip","step":{"name":"A"}},"issue":"no"}`,
+    `{"_tag":"DeadlinePassed","at":1}`,
+    `{"_tag":"RollbackRequested","at":1,"cause":{"_tag":"Defect","step":"A","message":"bug"}}`,
+    `{"_tag":"Suspended","at":1,"wakeAt":9}`,
+    `{"_tag":"StepsRollbackStarted","at":1,"name":"rollback","steps":[{"name":"A"}]}`,
+    `{"_tag":"StepsRolledBack","at":1,"name":"rollback"}`,
+    `{"_tag":"CompensationTimerSet","at":1,"name":"A","timer":"a day","wakeAt":9}`,
+    `{"_tag":"SagaAbandoned","at":1,"reason":{"_tag":"CompensationFailed"},"unresolved":[],"actor":"ann",` +
+    `"because":"sold"}`,
     `{"_tag":"RollbackStarted","at":1,"scope":"","cause":{"_tag":"Failed","error":"no"}}`,
     `{"_tag":"CompensationStarted","at":1,"name":"A"}`,
     `{"_tag":"CompensationAttemptFailed","at":1,"name":"A","attempt":1,"outcome":"timeout","error":"no","wakeAt":4}`,

@@ -187,10 +187,10 @@ describe("poll", () => {
       const [doing, undoing] = [world.parts.gate("A"), world.parts.gate("undo A")]
       world.parts.faults.set("B", ["refuse"])
       yield* world.start
-      assert.deepStrictEqual(yield* world.poll, { _tag: "Running", pivotPassed: false })
+      assert.deepStrictEqual(yield* world.status, { _tag: "Running", pivotPassed: false })
       yield* doing.open
       yield* world.parts.hasBegun("undo A")
-      assert.deepStrictEqual(yield* world.poll, { _tag: "Compensating" })
+      assert.deepStrictEqual(yield* world.status, { _tag: "Compensating" })
       yield* undoing.open
       yield* world.result
       const polled = yield* world.poll
@@ -202,7 +202,7 @@ describe("poll", () => {
     Effect.gen(function*() {
       const world = yield* World.make(one)
       yield* world.execute
-      assert.deepStrictEqual(yield* world.poll, { _tag: "Completed", value: "A done" })
+      assert.deepStrictEqual(yield* world.status, { _tag: "Completed", value: "A done" })
       const parked = yield* World.make(one)
       parked.parts.faults.set("A", ["die"])
       yield* parked.execute

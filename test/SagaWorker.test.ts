@@ -182,7 +182,7 @@ describe("a worker", () => {
       yield* client.use(definition.start(payload))
       const waiting = yield* Effect.forkChild(World.ended(client.use(definition.result(id))))
       yield* parts.hasBegun("B")
-      assert.deepStrictEqual(yield* client.use(definition.poll(id)), { _tag: "Running", pivotPassed: false })
+      assert.strictEqual((yield* client.use(definition.poll(id)))._tag, "Running")
       yield* client.use(definition.cancel(id, { reason: "enough" }))
       yield* World.quiet
       yield* gate.open

@@ -124,9 +124,9 @@ describe("README.md", () => {
     assert.deepStrictEqual(links.filter((file) => !fs.existsSync(path.join(root, file))), [])
     const scripts: Readonly<Record<string, string>> =
       JSON.parse(fs.readFileSync(path.join(root, "package.json"), "utf8")).scripts
-    const commands = [...readme.matchAll(/`npm (?:run )?(start|test|check[\w:]*|crash|bench)\b/g)].map(([, name]) =>
-      name!
-    )
+    const commands = [...readme.matchAll(/`npm (?:run )?(start|test|check[\w:]*|crash|bench[\w:]*)(?=`| )/g)].map((
+      [, name]
+    ) => name!)
     assert.deepStrictEqual(commands.filter((name) => scripts[name] === undefined), [])
   })
 })

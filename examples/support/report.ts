@@ -60,8 +60,7 @@ export const print = Effect.fn("Report.print")(function*(
     const timeline = Timeline.make(yield* store.journal(id))
     add(timeline.ending, order.id)
     line(`${title}: ${paint(colours[timeline.ending], timeline.ending)} after ${timeline.took} ms`)
-    if (timeline.smooth) line(`    ${timeline.line}`)
-    else for (const text of timeline.lines) line(text)
+    for (const text of timeline.lines) line(text)
   }
   summary(read.length, outcomes)
   yield* books(outcomes)

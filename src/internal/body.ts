@@ -87,7 +87,14 @@ const driveSize = 2048
  * @category constructors
  * @since 0.1.0
  */
-export const make = (options: { readonly id: string; readonly onActivity: () => void }): Body => {
+export const make = (
+  options: {
+    readonly id: string
+    readonly onActivity: () => void
+    /** What the body knows to have happened. */
+    readonly executed: () => ReadonlyArray<string>
+  }
+): Body => {
   const paths = makePaths()
   let tasks: Array<() => void> = []
   let asked: Array<Asked> = []
@@ -168,7 +175,7 @@ export const make = (options: { readonly id: string; readonly onActivity: () => 
       if (millis <= 0) return Effect.yieldNow
       if (millis === Infinity) return Effect.never
       return Effect.withFiber((fiber) =>
-        Effect.orDie(Effect.asVoid(ask({ _tag: "Timer", name: "sleep", millis }, fiber)))
+        Effect.orDie(Effect.asVoid(ask({ _tag: "Timer", name: "sleep", until: { millis } }, fiber)))
       )
     }
   }
@@ -180,7 +187,11 @@ export const make = (options: { readonly id: string; readonly onActivity: () => 
       const place = paths.place(fiber, undefined, "Scope|")
       const own = place._tag === "Refused" ? "" : `${place.path}:${place.occurrence}`
       return outer === "" ? own : `${outer}/${own}`
-    }
+    },
+    executed: options.executed
+  }
+  const waiting: Execution.Waiting["Service"] = {
+    sleep: (name, until, fiber) => Effect.orDie(Effect.asVoid(ask({ _tag: "Timer", name, until }, fiber)))
   }
 
   return {
@@ -189,6 +200,7 @@ export const make = (options: { readonly id: string; readonly onActivity: () => 
       const tracer = Context.get(context, Tracer.Tracer)
       const own = context.pipe(
         Context.add(Execution.Execution, execution),
+        Context.add(Execution.Waiting, waiting),
         Context.add(Clock.Clock, clock),
         Context.add(Random.Random, seededRandom(options.id)),
         Context.add(Scheduler.Scheduler, scheduler),
@@ -265,6 +277,8 @@ export const requestName = (request: Execution.Request): string => {
       return "the point of no return"
     case "RollbackScope":
       return request.scope
+    case "RollbackSteps":
+      return "rollback"
   }
 }
 

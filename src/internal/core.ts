@@ -36,6 +36,8 @@ export interface Limits {
   readonly storable: StorableLimits
   readonly grace: number
   readonly maxClaims: number
+  /** How long it may wait in memory for nothing but time, in milliseconds. */
+  readonly suspendAfter: number
 }
 
 /**
@@ -46,7 +48,7 @@ export interface Limits {
  */
 export type Seal =
   | { readonly _tag: "Park"; readonly reason: ParkReason }
-  | { readonly _tag: "Cancel"; readonly reason: string | undefined }
+  | { readonly _tag: "Undo"; readonly cause: Journal.RollbackCause }
   | { readonly _tag: "Rollback" }
 
 /**
@@ -56,6 +58,17 @@ export type Seal =
  * @since 0.1.0
  */
 export type Event = () => Effect.Effect<void, never, unknown> | void
+
+/**
+ * Who waits for nothing but time: a step or a timer, a compensation between two attempts, or within one.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Sleeper {
+  readonly time: number
+  readonly who: "task" | "compensation" | "attempt"
+}
 
 /**
  * One live execution.
@@ -85,8 +98,8 @@ export interface Core {
   /** Something waits for what is pending to be durable. */
   mustFlush: boolean
   seal: Seal | undefined
-  /** A cancel that waits for the pivot in flight: if that happened, the cancel came too late. */
-  cancelPending: { readonly reason: string | undefined } | undefined
+  /** A roll-back that waits for the pivot in flight: if that happened, it came too late. */
+  undoPending: Journal.RollbackCause | undefined
   /** The process shuts down: nothing new is started. */
   draining: boolean
   pivotPassed: boolean
@@ -106,6 +119,9 @@ export interface Core {
   readonly lingering: Set<Fiber.Fiber<unknown, unknown>>
   /** Everything else that waits: timers, back-offs, roll-backs. */
   readonly waits: Set<Fiber.Fiber<unknown, unknown>>
+  readonly sleepers: Set<Sleeper>
+  /** Compensations that have begun and not ended. */
+  compensating: number
 }
 
 /**
@@ -123,7 +139,7 @@ export const make = (options: Pick<Core, "id" | "handler" | "context" | "limits"
   rowChanged: false,
   mustFlush: false,
   seal: undefined,
-  cancelPending: undefined,
+  undoPending: undefined,
   draining: false,
   pivotPassed: false,
   events: [],
@@ -133,7 +149,9 @@ export const make = (options: Pick<Core, "id" | "handler" | "context" | "limits"
   onDefect: () => {},
   attempts: new Set(),
   lingering: new Set(),
-  waits: new Set()
+  waits: new Set(),
+  sleepers: new Set(),
+  compensating: 0
 })
 
 /**
@@ -209,7 +227,7 @@ export const fork = <A>(
 }
 
 /**
- * Calls back at a time of the engine's clock; returns what cancels it.
+ * Calls back at a time of the engine's clock; returns what cancels it. `who` waits for nothing else.
  *
  * @category running
  * @since 0.1.0
@@ -217,21 +235,61 @@ export const fork = <A>(
 export const wakeAt = (
   core: Core,
   time: number,
-  then: () => Effect.Effect<void, never, unknown> | void
+  then: () => Effect.Effect<void, never, unknown> | void,
+  who?: Sleeper["who"]
 ): () => void => {
   let cancelled = false
+  const sleeper = who === undefined ? undefined : { time, who }
+  if (sleeper !== undefined) core.sleepers.add(sleeper)
+  const awake = () => {
+    if (sleeper !== undefined) core.sleepers.delete(sleeper)
+  }
   const delay = time - core.clock.currentTimeMillisUnsafe()
   const fiber = fork(
     core,
     core.waits,
     Effect.sleep(Math.max(0, delay)),
     core.context,
-    () => cancelled ? undefined : then()
+    () => {
+      awake()
+      return cancelled ? undefined : then()
+    }
   )
   return () => {
     cancelled = true
+    awake()
     fiber.interruptUnsafe()
   }
+}
+
+/**
+ * Waits until a time of the engine's clock.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const sleepUntil = (core: Core, time: number, who: Sleeper["who"] | undefined): Effect.Effect<void> =>
+  Effect.callback((resume) => {
+    const cancel = wakeAt(core, time, () => resume(Effect.void), who)
+    return Effect.sync(cancel)
+  })
+
+/**
+ * Until when everything in it waits for nothing but time; undefined while anything runs, and where nothing waits.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const idleUntil = (core: Core, tasks: number): number | undefined => {
+  const count = { task: 0, compensation: 0, attempt: 0 }
+  let time: number | undefined
+  for (const sleeper of core.sleepers) {
+    count[sleeper.who]++
+    time = Math.min(time ?? sleeper.time, sleeper.time)
+  }
+  const idle = tasks === count.task && core.attempts.size === count.attempt &&
+    core.compensating === count.compensation + count.attempt
+  return idle ? time : undefined
 }
 
 /**
@@ -263,7 +321,7 @@ export const stepContext = (
 export const outerContext = (core: Core, asked: Asked): Context.Context<never> =>
   // Most code provides nothing of its own: then this is what the handler was registered with.
   asked.context === core.bodyContext ? core.context : asked.context.pipe(
-    Context.omit(Execution.Execution),
+    Context.omit(Execution.Execution, Execution.Waiting),
     Context.add(Clock.Clock, core.clock),
     Context.add(Random.Random, Context.get(core.context, Random.Random)),
     Context.add(Scheduler.Scheduler, Context.get(core.context, Scheduler.Scheduler)),

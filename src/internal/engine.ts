@@ -7,9 +7,13 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
+import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
+import type { CompensationOptions } from "../Execution.ts"
 import type { ExecutionId } from "../ExecutionId.ts"
+import type * as Journal from "../Journal.ts"
 import type { SagaError } from "../SagaError.ts"
 import type { Codec } from "./codec.ts"
 
@@ -26,6 +30,14 @@ export interface Definition {
   readonly error: Codec
   readonly compensationError: Codec
   readonly idempotencyKey: (payload: unknown) => string
+  readonly version: number
+  /** What executions are found by. */
+  readonly tags: (payload: unknown) => Readonly<Record<string, string>>
+  readonly deadline: Duration.Duration | undefined
+  readonly onDefect: "park" | "rollback"
+  /** Whether compensations run one after the other, or all at once. */
+  readonly compensation: "sequential" | "parallel"
+  readonly compensationDefaults: CompensationOptions
 }
 
 /**
@@ -47,12 +59,19 @@ export interface Handler {
  * @since 0.1.0
  */
 export type Polled =
-  | { readonly _tag: "Running"; readonly pivotPassed: boolean }
-  | { readonly _tag: "Suspended"; readonly wakeAt: number | undefined }
-  | { readonly _tag: "Compensating" }
-  | { readonly _tag: "Completed"; readonly value: unknown }
-  | { readonly _tag: "RolledBack"; readonly error: unknown }
-  | { readonly _tag: "Parked"; readonly error: SagaError }
+  & {
+    readonly steps: ReadonlyArray<Journal.StepRecord>
+    readonly compensations: ReadonlyArray<Journal.CompensationRecord>
+  }
+  & (
+    | { readonly _tag: "Running"; readonly pivotPassed: boolean }
+    | { readonly _tag: "Suspended"; readonly wakeAt: number | undefined }
+    | { readonly _tag: "Compensating" }
+    | { readonly _tag: "Completed"; readonly value: unknown }
+    | { readonly _tag: "RolledBack"; readonly error: unknown }
+    | { readonly _tag: "Parked"; readonly error: SagaError }
+    | { readonly _tag: "Abandoned"; readonly error: SagaError }
+  )
 
 /**
  * The engine that a program runs its sagas with.
@@ -70,4 +89,9 @@ export class SagaEngine extends Context.Service<SagaEngine, {
   readonly poll: (definition: Definition, id: ExecutionId) => Effect.Effect<Polled, SagaError, unknown>
   readonly cancel: (id: ExecutionId, reason: string | undefined) => Effect.Effect<void, SagaError>
   readonly resume: (id: ExecutionId) => Effect.Effect<void, SagaError>
+  /**
+   * Why this is not a result of that step in its stored form; undefined where it is one, and where this process has no
+   * handler to tell.
+   */
+  readonly issueOf: (id: string, step: Journal.Ref, value: Schema.Json) => Effect.Effect<string | undefined>
 }>()("effect-saga/SagaEngine") {}

@@ -16,8 +16,9 @@ import type * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import type * as Schema from "effect/Schema"
+import type * as Journal from "../Journal.ts"
 import { describe } from "../SagaError.ts"
-import type { SagaStore, StoreError } from "../SagaStore.ts"
+import type { Append, SagaStore, StoreError } from "../SagaStore.ts"
 import * as Attempt from "./attempt.ts"
 import * as Core from "./core.ts"
 import type { Handler } from "./engine.ts"
@@ -27,6 +28,8 @@ import type { JournalWriter } from "./journalWriter.ts"
 import * as Mail from "./mail.ts"
 import * as Recovery from "./recovery.ts"
 import * as Run from "./run.ts"
+import * as SagaStarted from "./started.ts"
+import * as Suspension from "./suspension.ts"
 import * as Undoing from "./undoing.ts"
 
 /**
@@ -75,7 +78,7 @@ export interface Options {
   readonly token: () => string
   /** A new execution with its payload, or one that was claimed at this `seq`. */
   readonly from:
-    | { readonly _tag: "Start"; readonly payloadText: string }
+    | { readonly _tag: "Start"; readonly create: NonNullable<Append["create"]> }
     | { readonly _tag: "Claim"; readonly seq: number }
 }
 
@@ -101,13 +104,14 @@ export const make = (options: Options): Live => {
     abandoned: false,
     durableEnd: false,
     fiber: undefined,
-    mailDue: false
+    mailDue: false,
+    suspending: undefined
   }
   const ended = Deferred.makeUnsafe<Run.Ending>()
   const live: Live = {
     id: core.id,
     name: options.handler.definition.tag,
-    payload: from._tag === "Start" ? from.payloadText : undefined,
+    payload: from._tag === "Start" ? from.create.payload : undefined,
     run: Effect.withFiber((fiber) => {
       driver.fiber = fiber
       return Core.provide(drive(driver, (text) => live.payload = text), core.context)
@@ -160,6 +164,8 @@ interface Driver {
   durableEnd: boolean
   fiber: Fiber.Fiber<unknown, unknown> | undefined
   mailDue: boolean
+  /** It leaves memory with the next append, until this time. */
+  suspending: number | undefined
 }
 
 /** An end that was decided, and is not durable, is none: whoever claims the execution next decides it again. */
@@ -170,7 +176,7 @@ const drive = Effect.fnUntraced(function*(driver: Driver, onPayload: (text: stri
   const { options, run } = driver
   const { core } = run
   if (options.from._tag === "Claim") yield* Recovery.recover(run, options.from.seq, onPayload)
-  else yield* begin(run, options.from.payloadText)
+  else yield* begin(run, options.from.create.payload)
   while (!driver.abandoned) {
     const sealed = core.seal
     yield* advance(run)
@@ -189,15 +195,22 @@ const drive = Effect.fnUntraced(function*(driver: Driver, onPayload: (text: stri
       if (run.ending !== undefined) continue
     }
     if (drained(run)) return yield* flush(driver)
+    const wakeAt = core.events.length === 0 ? Suspension.until(run) : undefined
+    if (wakeAt !== undefined) {
+      yield* suspend(driver, wakeAt)
+      continue
+    }
     yield* awaitEvent(driver)
     yield* handleEvents(driver)
   }
 })
 
 const begin = Effect.fnUntraced(function*(run: Run.Run, payloadText: string) {
-  const { body, core } = run
+  const { body, core, handler } = run
   const at = Core.now(core)
-  Core.record(core, { _tag: "SagaStarted", at })
+  const started = SagaStarted.entry(handler.definition, at)
+  Core.record(core, started)
+  Run.watchDeadline(run, started.deadline)
   body.setTime(at)
   const payload = yield* Run.decodePayload(run, payloadText)
   if (typeof payload === "string") {
@@ -208,7 +221,23 @@ const begin = Effect.fnUntraced(function*(run: Run.Run, payloadText: string) {
 })
 
 /** Nothing is in flight, and nothing will be started: the rest is the next owner's. */
-const drained = ({ core }: Run.Run): boolean => core.draining && core.attempts.size === 0 && core.events.length === 0
+const drained = ({ core }: Run.Run): boolean => {
+  if (!core.draining || core.events.length > 0) return false
+  // A compensation that waits for nothing but time is taken up by the next owner.
+  let asleep = 0
+  for (const { who } of core.sleepers) if (who === "attempt") asleep++
+  return core.attempts.size === asleep
+}
+
+/** Leaves memory until then. What it waits for is in the journal, so whoever claims it next waits no longer. */
+const suspend = Effect.fnUntraced(function*(driver: Driver, wakeAt: number) {
+  const { run } = driver
+  Core.record(run.core, { _tag: "Suspended", at: Core.now(run.core), wakeAt })
+  run.core.rowChanged = true
+  driver.suspending = wakeAt
+  yield* flush(driver)
+  if (run.ending === undefined) run.ending = { _tag: "Suspended", wakeAt }
+})
 
 const awaitEvent = (driver: Driver): Effect.Effect<void> =>
   Effect.callback((resume) => {
@@ -252,7 +281,8 @@ const act = Effect.fnUntraced(function*(driver: Driver) {
 const start = (run: Run.Run, tasks: ReadonlyArray<Run.Task>): void => {
   for (const task of tasks) {
     if (task.phase === "done" || run.core.draining || run.core.seal?._tag === "Park") continue
-    if (task._tag !== "Scope") Forward.start(run.settler, task)
+    if (!Run.undoes(task)) Forward.start(run.settler, task)
+    else if (task._tag === "Steps") Undoing.steps(run, task)
     else if (Undoing.settledIn(run, task.scope)) Undoing.scope(run, task)
     else run.startNow.push(task)
   }
@@ -260,7 +290,7 @@ const start = (run: Run.Run, tasks: ReadonlyArray<Run.Task>): void => {
 
 const stop = (run: Run.Run): void => {
   run.body.close()
-  for (const task of run.tasks.values()) if (task._tag !== "Scope") Forward.leave(task)
+  for (const task of run.tasks.values()) if (!Run.undoes(task)) Forward.leave(task)
   for (const fiber of [...run.core.attempts, ...run.core.waits]) fiber.interruptUnsafe()
 }
 
@@ -294,14 +324,13 @@ const flush = Effect.fnUntraced(function*(driver: Driver) {
   core.onDurable = []
   core.mustFlush = false
   if (entries.length === 0) return waiters.forEach((waiter) => waiter())
-  const create = run.seq === 0 && options.from._tag === "Start"
-    ? { name: options.handler.definition.tag, payload: options.from.payloadText }
-    : undefined
+  const create = run.seq === 0 && options.from._tag === "Start" ? options.from.create : undefined
+  const { suspending } = driver
   const row = {
-    status: run.status,
+    status: suspending === undefined ? run.status : "suspended" as const,
     result: run.end === undefined ? null : JSON.stringify(run.end),
-    worker: run.end === undefined ? options.worker : null,
-    wakeAt: null,
+    worker: run.end === undefined && suspending === undefined ? options.worker : null,
+    wakeAt: suspending ?? null,
     received: run.received
   }
   const withRow = create !== undefined || core.rowChanged
@@ -353,14 +382,15 @@ const advance = Effect.fnUntraced(function*(run: Run.Run) {
   if (run.rollingBack) return
   // A saga that has nothing left to do ends here; everything else is the next owner's.
   if (core.draining && (run.commits.length > 0 || !body.exit() || Exit.isFailure(body.exit()!))) return
-  if (core.cancelPending !== undefined) yield* settlePivot(run)
-  if (core.seal?._tag === "Cancel") return yield* advanceCancel(run, core.seal.reason)
+  if (core.undoPending !== undefined) yield* settlePivot(run)
+  if (core.seal?._tag === "Undo") return yield* advanceUndo(run, core.seal.cause)
   const exit = body.exit()
   if (exit === undefined || core.seal !== undefined) return
   const orphan = Run.orphan(run)
   if (orphan !== undefined) {
     const message = `${orphan} was asked by a fiber that outlives the saga's body: join it before the body ends`
-    return Run.park(run, { _tag: "Defect", message })
+    Run.defect(run, undefined, message)
+    return
   }
   const commits = Exit.isSuccess(exit) && run.commits.length > 0 && core.pivotPassed
   if (!commits && Run.unsettled(run)) return
@@ -368,7 +398,7 @@ const advance = Effect.fnUntraced(function*(run: Run.Run) {
   yield* fail(run, exit.cause)
 })
 
-/** A cancel waits for the pivot: it is not tried again, and what is in flight is awaited. */
+/** A roll-back waits for the pivot: it is not tried again, and what is in flight is awaited. */
 const settlePivot = Effect.fnUntraced(function*(run: Run.Run) {
   for (const task of run.tasks.values()) {
     if (task._tag === "Step" && task.request.kind === "pivot") {
@@ -377,22 +407,18 @@ const settlePivot = Effect.fnUntraced(function*(run: Run.Run) {
   }
 })
 
-const advanceCancel = Effect.fnUntraced(function*(run: Run.Run, reason: string | undefined) {
+const advanceUndo = Effect.fnUntraced(function*(run: Run.Run, why: Journal.RollbackCause) {
   yield* settleAll(run)
-  if (Run.unsettled(run) || run.core.seal?._tag !== "Cancel") return
-  Undoing.begin(
-    run,
-    { _tag: "Cancelled", ...(reason === undefined ? undefined : { reason }) },
-    Undoing.cancelled(run, reason)
-  )
+  if (Run.unsettled(run) || run.core.seal?._tag !== "Undo" || why._tag === "Failed") return
+  Undoing.begin(run, why, Undoing.causeOf(run, why))
 })
 
 /** Nothing new is tried: what waits is settled, what is in flight is awaited. */
 const settleAll = Effect.fnUntraced(function*(run: Run.Run) {
-  run.startNow = run.startNow.filter((_) => _._tag === "Scope")
+  run.startNow = run.startNow.filter(Run.undoes)
   run.startDurable = []
   for (const task of run.tasks.values()) {
-    if (task._tag !== "Scope") yield* Forward.withdraw(run.settler, task) ?? Effect.void
+    if (!Run.undoes(task)) yield* Forward.withdraw(run.settler, task) ?? Effect.void
   }
 })
 
@@ -411,7 +437,7 @@ const complete = Effect.fnUntraced(function*(run: Run.Run, value: unknown) {
 
 const fail = Effect.fnUntraced(function*(run: Run.Run, cause: Cause.Cause<unknown>) {
   const error = Cause.findErrorOption(cause)
-  const died = (message: string) => Run.park(run, { _tag: "Defect", message })
+  const died = (message: string) => void Run.defect(run, undefined, message)
   if (Cause.hasDies(cause) || Option.isNone(error)) return died(Attempt.defectMessage(cause))
   if (run.core.pivotPassed) return died(`it failed after the point of no return: ${Attempt.defectMessage(cause)}`)
   const json = yield* stored(run, run.handler.definition.error.encode(error.value))

@@ -42,8 +42,10 @@ export interface StepTask {
   /** The attempts that the journal has, the last one included. */
   readonly history: Array<Journal.FailedAttempt>
   refusals: number
-  /** Its intent is from another process, so an attempt may have been in flight when that died. */
+  /** Its intent is from another process. */
   recovered: boolean
+  /** It was suspended, so no attempt was in flight. */
+  readonly quiet: boolean
   schedule: Attempt.Step | undefined
   cancelWait: (() => void) | undefined
 }
@@ -76,6 +78,8 @@ export interface Settler {
   readonly settled: (task: StepTask | TimerTask, exit: Exit.Exit<unknown, unknown>) => void
   /** Nothing goes on without a person. */
   readonly park: (reason: ParkReason) => void
+  /** A bug; whether the saga rolls back for it instead of parking. */
+  readonly died: (step: string, message: string) => boolean
 }
 
 /**
@@ -88,7 +92,8 @@ export const stepTask = (
   key: string,
   asked: Asked,
   request: StepRequest,
-  known: Journal.StepState | undefined
+  known: Journal.StepState | undefined,
+  quiet = false
 ): StepTask => ({
   _tag: "Step",
   key,
@@ -99,6 +104,7 @@ export const stepTask = (
   history: known === undefined ? [] : [...known.attempts],
   refusals: known?.refusals ?? 0,
   recovered: known !== undefined,
+  quiet,
   schedule: undefined,
   cancelWait: undefined
 })
@@ -140,7 +146,7 @@ export const start = (to: Settler, task: StepTask | TimerTask): void => {
   }
   // An attempt may have been in flight when its process died; a defect that a person resumed runs again as it is.
   if (
-    task.recovered && acts(task.request) && task.request.check !== undefined &&
+    task.recovered && !task.quiet && acts(task.request) && task.request.check !== undefined &&
     (last?.outcome !== "defect" || isSettling(to, task))
   ) {
     return runCheck(to, task, "crash")
@@ -167,7 +173,7 @@ export const withdraw = (to: Settler, task: StepTask | TimerTask): Effect.Effect
     // A recovered task may have acted: it is checked or run again under its key, then undone.
     if (task.recovered && acts(task.request) && last?.wakeAt === undefined) return start(to, task)
     if (!task.recovered || !acts(task.request)) return withdrawStep(to, task)
-    if (last!.wakeAt! <= to.core.clock.currentTimeMillisUnsafe()) return start(to, task)
+    if (!task.quiet && last!.wakeAt! <= to.core.clock.currentTimeMillisUnsafe()) return start(to, task)
   }
   // A check is asked again: only it can say how the attempt ended.
   if (last?.outcome === "pending") return task.phase === "ready" ? start(to, task) : undefined
@@ -176,6 +182,47 @@ export const withdraw = (to: Settler, task: StepTask | TimerTask): Effect.Effect
   task.phase = "running"
   return last.outcome === "timeout" ? doubt(to, task) : refuse(to, task, last.error!)
 }
+
+/**
+ * A person says that a step has happened, with this value in its stored form: recorded as its result. Answers why it
+ * cannot be one, instead.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const resolve = (
+  to: Settler,
+  task: StepTask,
+  json: Schema.Json
+): Effect.Effect<string | undefined, never, unknown> =>
+  Effect.map(resultOf(to, task, json), (result) => {
+    if (Result.isFailure(result)) return result.failure
+    const attempt = task.history.length + 1
+    Core.record(to.core, { _tag: "StepSucceeded", at: Core.now(to.core), ...task.ref, attempt, value: json })
+    settle(to, task, Exit.succeed(result.success))
+    return undefined
+  })
+
+/**
+ * Why a value in its stored form cannot be the result of a step; undefined where it can.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const issueOf = (
+  to: Settler,
+  task: StepTask,
+  json: Schema.Json
+): Effect.Effect<string | undefined, never, unknown> =>
+  Effect.map(resultOf(to, task, json), (result) => Result.isFailure(result) ? result.failure : undefined)
+
+/**
+ * A person says that a step did not happen, and is not to be tried again.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const leaveOut = (to: Settler, task: StepTask): void => withdrawStep(to, task)
 
 /**
  * Stops waiting without recording anything: another process takes over.
@@ -299,10 +346,18 @@ const afterTimeout = (to: Settler, task: StepTask): Effect.Effect<void, never, u
   return retryTimedOut(to, task, acts(task.request) ? "timeout" : "refused")
 }
 
-const died = (to: Settler, task: StepTask, cause: Cause.Cause<unknown>): void => {
+/**
+ * A bug. A saga that rolls back on defects says that what died did not happen, where nobody can tell: but not of a
+ * pivot, and not of a step that says `unknown: "park"`.
+ */
+const died = (to: Settler, task: StepTask, cause: Cause.Cause<unknown>, told?: "Never" | "StillGoing"): void => {
   const message = Attempt.defectMessage(cause)
+  const step = Journal.refName(task.ref)
+  const { kind, unknown } = task.request
   failed(to, task, { outcome: "defect", message })
-  to.park({ _tag: "Defect", step: Journal.refName(task.ref), message })
+  const undecided = told === "StillGoing" || (told === undefined && (unknown === "park" || kind === "pivot"))
+  if (undecided) return to.park({ _tag: "Defect", step, message })
+  if (to.died(step, message)) withdrawStep(to, task)
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -355,11 +410,14 @@ const afterCheck = (
   outcome: Attempt.Outcome<CheckOutcome, never>
 ): Effect.Effect<void, never, unknown> | void => {
   if (outcome._tag !== "Succeeded") {
-    return died(to, task, outcome._tag === "Died" ? outcome.cause : Cause.die(new Error("its check did not end")))
+    // The one who could have told died too: nobody knows.
+    const message = outcome._tag === "Died" ? Attempt.defectMessage(outcome.cause) : "its check did not end"
+    failed(to, task, { outcome: "defect", message })
+    return to.park({ _tag: "Defect", step: Journal.refName(task.ref), message })
   }
   const answer = outcome.value
   if (answer._tag === "Happened") return afterStored(to, task, answer.stored, true)
-  if (why === "defect") return died(to, task, cause!)
+  if (why === "defect") return died(to, task, cause!, answer._tag)
   if (answer._tag === "StillGoing") return stillGoing(to, task)
   if (why !== "crash") return retryTimedOut(to, task, "never")
   // It did not happen and never will under this key.
@@ -418,7 +476,7 @@ const refuseTimedOut = (to: Settler, task: StepTask): Effect.Effect<void, never,
 
 /** Nothing new is tried any more, only what is in flight is brought to its outcome. */
 const isSettling = ({ core }: Settler, task: StepTask): boolean =>
-  task.asked.withdrawn || core.cancelPending !== undefined || (core.seal !== undefined && core.seal._tag !== "Park")
+  task.asked.withdrawn || core.undoPending !== undefined || (core.seal !== undefined && core.seal._tag !== "Park")
 
 /** Tries again when the schedule says so; otherwise the outcome stands. */
 const retry = (
@@ -513,7 +571,7 @@ const wait = (to: Settler, task: StepTask, time: number, then: () => void): void
   const cancelTimer = Core.wakeAt(core, time, () => {
     due = true
     if (durable) go()
-  })
+  }, "task")
   task.cancelWait = () => {
     cancelled = true
     cancelTimer()
@@ -591,6 +649,20 @@ const withdrawStep = (to: Settler, task: StepTask): void => {
   settle(to, task, withdrawn)
 }
 
+/** What a stored value says to the body, or why it says nothing. */
+const resultOf = (
+  { core }: Settler,
+  task: StepTask,
+  json: Schema.Json
+): Effect.Effect<Result.Result<unknown, string>, never, unknown> => {
+  const checked = Core.check(core, json)
+  if (Result.isFailure(checked)) return Effect.succeed(Result.fail(checked.failure.message))
+  return Effect.match(Core.provide(task.request.success.decode(json), Core.outerContext(core, task.asked)), {
+    onFailure: (error) => Result.fail(error.message),
+    onSuccess: (value) => Result.succeed(value)
+  })
+}
+
 const settle = (to: Settler, task: StepTask | TimerTask, exit: Exit.Exit<unknown, unknown>): void => {
   task.phase = "done"
   task.cancelWait = undefined
@@ -603,5 +675,5 @@ const startTimer = (to: Settler, task: TimerTask): void => {
     if (task.phase !== "waiting" || to.core.draining) return
     Core.record(to.core, { _tag: "TimerFired", at: Core.now(to.core), ...task.ref })
     settle(to, task, Exit.void)
-  })
+  }, "task")
 }

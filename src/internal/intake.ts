@@ -34,7 +34,9 @@ export const quiesce = Effect.fnUntraced(function*(run: Run.Run) {
     }
     const violation = body.violation()
     if (violation !== undefined && core.seal === undefined) {
-      return Run.park(run, { _tag: "Defect", message: violation })
+      if (run.mode === "live") Run.defect(run, undefined, violation)
+      else Run.park(run, { _tag: "Defect", message: violation })
+      return
     }
     const asked = body.takeAsked()
     withdrawn.push(...body.takeWithdrawn())
@@ -63,17 +65,17 @@ export const accept = (run: Run.Run, asked: Body.Asked): void => {
   // The point of no return goes with the pivot that happened, also when the process shuts down.
   if (core.seal !== undefined || (core.draining && request._tag !== "PointOfNoReturn")) return
   if (Undoing.undone(run, asked)) {
-    return Run.park(run, {
-      _tag: "Defect",
-      message: `${asked.name} was asked in a Saga.scoped that has failed: join inside it what you fork inside it`
-    })
+    const message = `${asked.name} was asked in a Saga.scoped that has failed: join inside it what you fork inside it`
+    Run.defect(run, undefined, message)
+    return
   }
   switch (request._tag) {
     case "Step":
       return acceptStep(run, asked)
     case "Timer": {
       const at = Core.now(core)
-      const task = timerTask(Run.keyOf(asked), asked, at + request.millis)
+      const wakeAt = "time" in request.until ? request.until.time : at + request.until.millis
+      const task = timerTask(Run.keyOf(asked), asked, wakeAt)
       run.tasks.set(task.key, task)
       Core.record(core, { _tag: "TimerSet", at, ...task.ref, wakeAt: task.wakeAt })
       run.startNow.push(task)
@@ -95,6 +97,8 @@ export const accept = (run: Run.Run, asked: Body.Asked): void => {
       run.startNow.push(task)
       return
     }
+    case "RollbackSteps":
+      return acceptSteps(run, asked, request.names)
   }
 }
 
@@ -112,6 +116,21 @@ export const timerTask = (key: string, asked: Body.Asked, wakeAt: number): Forwa
   wakeAt,
   phase: "ready",
   cancelWait: undefined
+})
+
+/**
+ * A roll-back of these steps that was asked for.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const stepsTask = (key: string, asked: Body.Asked, steps: ReadonlyArray<string>): Run.StepsTask => ({
+  _tag: "Steps",
+  key,
+  asked,
+  ref: Core.refOf(asked),
+  steps,
+  phase: "ready"
 })
 
 /**
@@ -149,15 +168,34 @@ const withdraw = Effect.fnUntraced(function*(run: Run.Run, asked: Body.Asked) {
     run.open.delete(key)
     return run.body.deliver(asked, Forward.withdrawn)
   }
-  if (run.mode === "live" && task._tag !== "Scope") yield* Forward.withdraw(run.settler, task) ?? Effect.void
+  if (run.mode === "live" && !Run.undoes(task)) yield* Forward.withdraw(run.settler, task) ?? Effect.void
 })
+
+/** Which steps it undoes is journaled: what happens meanwhile does not change it. */
+const acceptSteps = (run: Run.Run, asked: Body.Asked, names: ReadonlyArray<string>): void => {
+  const { core } = run
+  if (core.pivotPassed) {
+    Run.defect(run, undefined, "after the point of no return nothing can be compensated: Saga.rollback belongs before")
+    return
+  }
+  const held = Undoing.namedSteps(run, names)
+  const task = stepsTask(Run.keyOf(asked), asked, held.map((_) => _.key))
+  run.tasks.set(task.key, task)
+  Core.record(core, {
+    _tag: "StepsRollbackStarted",
+    at: Core.now(core),
+    ...task.ref,
+    steps: held.map((_) => _.ref)
+  })
+  run.startNow.push(task)
+}
 
 const acceptStep = (run: Run.Run, asked: Body.Asked): void => {
   const { core } = run
   const { request } = asked
   if (request._tag !== "Step") return
   const wrong = phaseError(run, request.kind)
-  if (wrong !== undefined) return Run.park(run, { _tag: "Defect", step: asked.name, message: wrong })
+  if (wrong !== undefined) return void Run.defect(run, asked.name, wrong)
   const task = Forward.stepTask(Run.keyOf(asked), asked, request, undefined)
   run.tasks.set(task.key, task)
   Core.record(core, {

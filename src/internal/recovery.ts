@@ -10,11 +10,14 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Result from "effect/Result"
+import type * as Schema from "effect/Schema"
 import * as Journal from "../Journal.ts"
-import type { ParkReason } from "../SagaError.ts"
+import { describe, type ParkReason } from "../SagaError.ts"
+import type { SagaStore } from "../SagaStore.ts"
 import * as Attempt from "./attempt.ts"
 import * as Body from "./body.ts"
 import * as Core from "./core.ts"
+import { isSettled } from "./fold.ts"
 import * as Forward from "./forward.ts"
 import * as Intake from "./intake.ts"
 import * as Mail from "./mail.ts"
@@ -46,31 +49,75 @@ export const recover = Effect.fnUntraced(function*(run: Run.Run, claimed: number
   if (Result.isFailure(journal)) {
     if (journal.failure._tag === "StoreError") return yield* journal.failure
     core.at = core.clock.currentTimeMillisUnsafe()
-    return Run.finishPark(run, { _tag: "Undecodable", what: "an append", message: journal.failure.issue })
+    return yield* unreadable(run, "an append", journal.failure.issue)
   }
   const entries = journal.success.appends.flatMap((_) => _.entries)
   core.at = entries.reduce((at, entry) => Math.max(at, entry.at), 0)
-  yield* Mail.read(run)
   yield* takeUp(run, entries, row.payload)
 })
+
+/**
+ * Why a value in its stored form is not a result of a step of this execution; undefined where it is one, and where the
+ * body does not come to the step.
+ *
+ * **Details**
+ *
+ * Runs the body against the journal and starts nothing: nothing is recorded, nothing acts.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const resultIssue = Effect.fnUntraced(function*(
+  options: Pick<Core.Core, "id" | "handler" | "context" | "limits"> & { readonly store: SagaStore["Service"] },
+  step: Journal.Ref,
+  value: Schema.Json
+) {
+  const { handler, id, store } = options
+  const row = yield* store.encoded.read(id)
+  const journal = yield* store.journal(id)
+  const core = Core.make({ ...options, mayAct: () => false })
+  const run = Run.make({ core, handler, store, mode: "replay", seq: journal.next })
+  const entries = journal.appends.flatMap((_) => _.entries)
+  const state = Journal.fold(entries)
+  if (row === null || Result.isFailure(state)) return undefined
+  const payload = yield* Run.decodePayload(run, row.payload)
+  if (typeof payload === "string") return undefined
+  yield* replay({ run, state: state.success, quiet: true, plan: Replay.plan(entries) }, payload.value)
+  const task = run.tasks.get(Replay.keys.step(step))
+  run.body.close()
+  if (task?._tag !== "Step") return undefined
+  return yield* Forward.issueOf(run.settler, task, value)
+}, Effect.catch(() => Effect.succeed(undefined)))
 
 // ---------------------------------------------------------------------------------------------------------------------
 // internal
 // ---------------------------------------------------------------------------------------------------------------------
 
+/** Parks an execution whose journal says nothing to this version; what was sent to it is kept for one that can read. */
+const unreadable = Effect.fnUntraced(function*(run: Run.Run, what: string, message: string) {
+  const abandoned = yield* Mail.keep(run)
+  const reason = { _tag: "Undecodable", what, message } as const
+  if (abandoned === undefined) return Run.finishPark(run, reason)
+  Run.finishAbandoned(run, { reason, unresolved: [] }, abandoned)
+})
+
 /** Decides from the fold what there is to do. */
 const takeUp = Effect.fnUntraced(function*(run: Run.Run, entries: ReadonlyArray<Journal.Entry>, payloadText: string) {
   const { core } = run
-  const all = [...entries, ...core.pending]
-  const folded = Journal.fold(all)
-  if (Result.isFailure(folded)) {
-    const message = `${folded.failure.entry} cannot follow ${folded.failure.state}`
-    return Run.finishPark(run, { _tag: "Undecodable", what: "an entry", message })
+  const before = Journal.fold(entries)
+  if (Result.isFailure(before)) {
+    return yield* unreadable(run, "an entry", `${before.failure.entry} cannot follow ${before.failure.state}`)
   }
-  const state = folded.success
+  const wasParked = before.success.end
+  const answer = yield* Mail.take(run, entries)
+  const all = [...entries, ...core.pending]
+  const state = Result.getOrThrow(Journal.fold(all))
   core.pivotPassed = state.pivotPassed
   run.rollback = state.rollback
   Run.setStatus(run, state.rollback !== undefined ? "compensating" : state.pivotPassed ? "settling" : "running")
+  if (answer?.resolution._tag === "Abandon" && state.end?._tag === "SagaParked") {
+    return Run.finishAbandoned(run, state.end, answer)
+  }
   if (state.end !== undefined) return leaveAsItIs(run, state.end)
   if (state.claims > core.limits.maxClaims) {
     return Run.finishPark(run, { _tag: "RecoveryExhausted", claims: state.claims }, Journal.unresolved(state))
@@ -84,47 +131,113 @@ const takeUp = Effect.fnUntraced(function*(run: Run.Run, entries: ReadonlyArray<
       Journal.unresolved(state)
     )
   }
-  yield* replay(run, state, payload.value, Replay.plan(all))
+  const quiet = entries.at(-1)?._tag === "Claimed" && entries.at(-2)?._tag === "Suspended"
+  const past = { run, state, quiet, plan: Replay.plan(all) }
+  const problem = yield* replay(past, payload.value)
+  if (problem !== undefined) {
+    if (answer !== undefined) refuseAnswer(run, answer, `the body does not come to it any more (${describe(problem)})`)
+    return Run.finishPark(run, problem, Journal.unresolved(state))
+  }
+  run.mode = "live"
+  const taken = answer === undefined || wasParked === undefined || (yield* settle(run, answer, wasParked))
+  if (taken) yield* goOn(past)
 })
+
+/** A journal that is taken up: where it stands, and what it says to the body. */
+interface Past {
+  readonly run: Run.Run
+  readonly state: Journal.JournalState
+  /** It was suspended, so nothing was in flight. */
+  readonly quiet: boolean
+  readonly plan: ReadonlyArray<Replay.Instruction>
+}
+
+/** What a person said of a step in flight; whether the execution goes on. */
+const settle = Effect.fnUntraced(function*(run: Run.Run, answer: Mail.Answer, end: Journal.End) {
+  const { resolution } = answer
+  if (resolution._tag !== "Resolve" && resolution._tag !== "Skip") return true
+  const task = run.tasks.get(Replay.keys.step(resolution.step))
+  if (task?._tag !== "Step" || task.phase === "done") return true
+  const commit = task.request.kind === "retryable"
+  if (resolution._tag === "Skip" && !commit) {
+    Forward.leaveOut(run.settler, task)
+    leaveAsItIs(run, end)
+    return false
+  }
+  const issue = yield* Forward.resolve(run.settler, task, resolution._tag === "Skip" ? null : resolution.value)
+  if (issue === undefined) return true
+  refuseAnswer(run, answer, `this is not a result of ${Journal.refName(task.ref)}: ${issue}`)
+  leaveAsItIs(run, end)
+  return false
+})
+
+/** What an answer said of a step cannot be, so in the journal it was not taken. */
+const refuseAnswer = ({ core }: Run.Run, answer: Mail.Answer, issue: string): void => {
+  if (answer.resolution._tag !== "Resolve" && answer.resolution._tag !== "Skip") return
+  core.pending = core.pending.map((entry) =>
+    entry._tag === "Resolved" && entry.mail === answer.mail ? { ...answer, _tag: "ResolutionRefused", issue } : entry
+  )
+}
 
 /** It was claimed for a message that changes nothing: it stays as it is. */
 const leaveAsItIs = (run: Run.Run, entry: Journal.End): void => {
-  const status = entry._tag === "SagaParked" ? "parked" : entry._tag === "SagaCompleted" ? "completed" : "rolledback"
-  Run.finish(run, { ...entry, at: Core.now(run.core) }, status)
+  Run.finish(run, { ...entry, at: Core.now(run.core) }, Run.statusOf(entry))
 }
 
-const replay = Effect.fnUntraced(function*(
-  run: Run.Run,
-  state: Journal.JournalState,
-  payload: unknown,
-  plan: ReadonlyArray<Replay.Instruction>
-) {
+/**
+ * Runs the body against the journal; the first contradiction, if there is one. Where it rolls back anyway, one does not
+ * matter as long as everything that must be undone is known again.
+ */
+const replay = Effect.fnUntraced(function*(past: Past, payload: unknown) {
+  const { plan, run, state } = past
   const { body, core } = run
+  const undoes = state.rollback !== undefined || state.requested !== undefined
   core.pivotPassed = false
   run.intents = new Set(plan.flatMap((_) => _._tag === "Intent" ? [_.key] : []))
   body.setTime(state.startedAt)
   Run.start(run, payload)
   yield* Intake.quiesce(run)
+  let problem: ParkReason | undefined
   for (const instruction of plan) {
-    const problem = core.seal?._tag === "Park" ? core.seal.reason : yield* follow(run, state, instruction)
-    if (problem !== undefined) return Run.finishPark(run, problem, Journal.unresolved(state))
+    if (core.seal?._tag === "Park") return core.seal.reason
+    const found = yield* follow(past, instruction)
+    if (found !== undefined && !undoes) return found
+    problem ??= found
     yield* Intake.quiesce(run)
   }
-  run.mode = "live"
-  yield* goOn(run, state)
+  if (core.seal?._tag === "Park") return core.seal.reason
+  return undoes ? missing(past, problem) : undefined
 })
 
+/** What must be undone, or settled before, and the body did not ask for again. */
+const missing = ({ run, state }: Past, problem: ParkReason | undefined): ParkReason | undefined => {
+  const held = state.held.filter((key) =>
+    !isSettled(state.steps.get(key)!.compensation.status) && !run.held.has(`s${key}`)
+  )
+  const inFlight = [...state.steps].filter(([key, step]) => step.status === "started" && !run.tasks.has(`s${key}`))
+  const names = (keys: ReadonlyArray<string>) =>
+    keys.map((key) => Journal.refName(state.steps.get(key)!.ref)).join(", ")
+  if (held.length > 0) {
+    if (problem?._tag === "Undecodable") return problem
+    return { _tag: "Nondeterminism", journal: `compensations of ${names(held)}`, body: bodyAsks(run) }
+  }
+  if (inFlight.length === 0) return undefined
+  return problem ??
+    { _tag: "Nondeterminism", journal: `steps in flight: ${names(inFlight.map(([key]) => key))}`, body: bodyAsks(run) }
+}
+
 /** Does what one instruction says; what contradicts it, or undefined. */
-const follow = Effect.fnUntraced(function*(run: Run.Run, state: Journal.JournalState, instruction: Replay.Instruction) {
+const follow = Effect.fnUntraced(function*(past: Past, instruction: Replay.Instruction) {
+  const { run } = past
   const mismatch = (): ParkReason => ({
     _tag: "Nondeterminism",
     journal: Replay.describe(instruction),
     body: bodyAsks(run)
   })
   if (instruction._tag === "Pivot") return pivot(run, instruction.entry.at) ? undefined : mismatch()
-  if (instruction._tag === "Intent") return intend(run, state, instruction) ? undefined : mismatch()
+  if (instruction._tag === "Intent") return intend(past, instruction) ? undefined : mismatch()
   const task = run.tasks.get(instruction.key)
-  return task === undefined ? mismatch() : yield* outcome(run, state, task, instruction)
+  return task === undefined ? mismatch() : yield* outcome(past, task, instruction)
 })
 
 const pivot = (run: Run.Run, at: number): boolean => {
@@ -140,20 +253,21 @@ const pivot = (run: Run.Run, at: number): boolean => {
 
 /** The body must have asked for what the journal says that it asked. */
 const intend = (
-  run: Run.Run,
-  state: Journal.JournalState,
+  { quiet, run, state }: Past,
   { entry, key }: Extract<Replay.Instruction, { _tag: "Intent" }>
 ): boolean => {
   const asked = run.open.get(key)
   if (asked === undefined) return false
   const { request } = asked
   if (entry._tag === "StepStarted" && request._tag === "Step" && request.kind === entry.kind) {
-    run.tasks.set(key, Forward.stepTask(key, asked, request, state.steps.get(Journal.refKey(entry))))
+    run.tasks.set(key, Forward.stepTask(key, asked, request, state.steps.get(Journal.refKey(entry)), quiet))
   } else if (entry._tag === "TimerSet" && request._tag === "Timer") {
     run.tasks.set(key, Intake.timerTask(key, asked, entry.wakeAt))
   } else if (entry._tag === "RollbackStarted" && request._tag === "RollbackScope") {
     const { cause, scope } = request
     run.tasks.set(key, { _tag: "Scope", key, asked, scope, cause, phase: "ready" })
+  } else if (entry._tag === "StepsRollbackStarted" && request._tag === "RollbackSteps") {
+    run.tasks.set(key, Intake.stepsTask(key, asked, entry.steps.map(Replay.keys.step)))
   } else {
     return false
   }
@@ -163,11 +277,11 @@ const intend = (
 
 /** A recorded outcome: what it holds is held again, and the body gets it unless the seam was closed then. */
 const outcome = Effect.fnUntraced(function*(
-  run: Run.Run,
-  state: Journal.JournalState,
+  past: Past,
   task: Run.Task,
   { _tag, entry }: Extract<Replay.Instruction, { _tag: "Answer" | "Keep" }>
 ) {
+  const { run } = past
   const exit = yield* recorded(run, task, entry)
   if (typeof exit === "string") {
     const what = `the outcome of ${Body.requestName(task.asked.request)}`
@@ -175,9 +289,11 @@ const outcome = Effect.fnUntraced(function*(
   }
   if (task._tag === "Scope") {
     Undoing.scopeDone(run, task)
+  } else if (task._tag === "Steps") {
+    Undoing.stepsDone(run, task)
   } else {
     Run.hold(run, task, exit)
-    restoreHeld(run, state, task.key)
+    restoreHeld(past, task.key)
   }
   task.phase = "done"
   if (_tag === "Answer") Run.answer(run, task.asked, exit, entry.at)
@@ -190,6 +306,7 @@ const recorded = Effect.fnUntraced(function*(
   entry: Extract<Replay.Instruction, { _tag: "Answer" | "Keep" }>["entry"]
 ) {
   if (entry._tag === "StepWithdrawn" || entry._tag === "TimerWithdrawn") return Forward.withdrawn
+  if (task._tag === "Steps") return Undoing.undoneBy(run, task)
   if (task._tag !== "Step" || (entry._tag !== "StepSucceeded" && entry._tag !== "StepFailed")) return Exit.void
   const decode = entry._tag === "StepSucceeded"
     ? task.request.success.decode(entry.value)
@@ -200,24 +317,28 @@ const recorded = Effect.fnUntraced(function*(
 })
 
 /** How far the journal says that a held compensation got. */
-const restoreHeld = (run: Run.Run, state: Journal.JournalState, key: string): void => {
+const restoreHeld = ({ quiet, run, state }: Past, key: string): void => {
   const one = run.held.get(key)
   const known = state.steps.get(key.slice(1))?.compensation
   if (one === undefined || known === undefined || known.status === "none") return
   one.status = known.status
   one.history.push(...known.attempts)
+  one.attempted = known.attempted
+  one.recovered = known.status === "running" && !quiet
+  for (const [timer, wakeAt] of known.timers) one.timers.set(timer, wakeAt)
   if (known.status === "failed") one.failure = { error: known.error, defect: known.defect }
 }
 
 /** After the last recorded entry: what was in flight is taken up, what was asked since is new. */
-const goOn = Effect.fnUntraced(function*(run: Run.Run, state: Journal.JournalState) {
+const goOn = Effect.fnUntraced(function*({ run, state }: Past) {
   const { core } = run
-  if (state.rollback !== undefined) return yield* goOnUndoing(run, state, state.rollback)
-  if (state.cancel !== undefined && !core.pivotPassed) Run.cancel(run, state.cancel.reason)
+  if (state.rollback !== undefined) return yield* goOnUndoing(run, state.rollback)
+  if (state.requested !== undefined && !core.pivotPassed) Run.undo(run, state.requested)
+  Run.watchDeadline(run, state.deadline)
   for (const task of run.tasks.values()) {
     if (task.phase !== "ready") continue
     // Its asker was interrupted when this process's predecessor still lived: nothing new is tried.
-    const settling = task._tag !== "Scope" && task.asked.withdrawn && core.seal === undefined
+    const settling = !Run.undoes(task) && task.asked.withdrawn && core.seal === undefined
     if (settling) yield* Forward.withdraw(run.settler, task) ?? Effect.void
     else run.startNow.push(task)
   }
@@ -228,22 +349,8 @@ const goOn = Effect.fnUntraced(function*(run: Run.Run, state: Journal.JournalSta
   run.open.clear()
 })
 
-/** A roll-back goes on only when everything that it must undo is known again. */
-const goOnUndoing = Effect.fnUntraced(function*(
-  run: Run.Run,
-  state: Journal.JournalState,
-  why: Journal.RollbackCause
-) {
-  const missing = state.held.filter((key) => {
-    const { compensation, scope } = state.steps.get(key)!
-    return compensation.status !== "succeeded" && !run.held.has(`s${key}`) && scope !== undefined
-  })
-  if (missing.length > 0) {
-    const names = missing.map((key) => Journal.refName(state.steps.get(key)!.ref)).join(", ")
-    const reason = { _tag: "Nondeterminism", journal: `compensations of ${names}`, body: bodyAsks(run) } as const
-    return Run.finishPark(run, reason, Journal.unresolved(state))
-  }
-  if (why._tag === "Cancelled") return Undoing.goOn(run, why, Undoing.cancelled(run, why.reason))
+const goOnUndoing = Effect.fnUntraced(function*(run: Run.Run, why: Journal.RollbackCause) {
+  if (why._tag !== "Failed") return Undoing.goOn(run, why, Undoing.causeOf(run, why))
   const { definition } = run.handler
   const error = yield* Core.provide(Effect.exit(definition.error.decode(why.error)), run.core.context)
   if (Exit.isFailure(error)) {
@@ -256,12 +363,12 @@ const goOnUndoing = Effect.fnUntraced(function*(
 const bodyAsks = (run: Run.Run): string => {
   const exit = run.body.exit()
   if (run.open.size > 0) {
-    return [...run.open.values()].map(describe).join(", ")
+    return [...run.open.values()].map(describeAsked).join(", ")
   }
   return exit === undefined ? "nothing" : Exit.isSuccess(exit) ? "nothing, it completed" : "nothing, it failed"
 }
 
-const describe = (asked: Body.Asked): string => {
+const describeAsked = (asked: Body.Asked): string => {
   switch (asked.request._tag) {
     case "Step":
       return `step ${Journal.refName(Core.refOf(asked))} (${asked.request.kind})`
@@ -269,6 +376,8 @@ const describe = (asked: Body.Asked): string => {
       return `timer ${Journal.refName(Core.refOf(asked))}`
     case "RollbackScope":
       return `the roll-back of scope ${asked.request.scope}`
+    case "RollbackSteps":
+      return `the roll-back of ${asked.request.names.join(", ")}`
     case "PointOfNoReturn":
       return asked.name
   }

@@ -7,9 +7,15 @@
  */
 import * as Journal from "../Journal.ts"
 
-type IntentEntry = Journal.EntryOf<"StepStarted" | "TimerSet" | "RollbackStarted">
+type IntentEntry = Journal.EntryOf<"StepStarted" | "TimerSet" | "RollbackStarted" | "StepsRollbackStarted">
 type AnswerEntry = Journal.EntryOf<
-  "StepSucceeded" | "StepFailed" | "StepWithdrawn" | "TimerFired" | "TimerWithdrawn" | "ScopeRolledBack"
+  | "StepSucceeded"
+  | "StepFailed"
+  | "StepWithdrawn"
+  | "TimerFired"
+  | "TimerWithdrawn"
+  | "ScopeRolledBack"
+  | "StepsRolledBack"
 >
 
 /**
@@ -39,6 +45,7 @@ export const keys = {
   step: (ref: Journal.Ref): string => `s${Journal.refKey(ref)}`,
   timer: (ref: Journal.Ref): string => `t${Journal.refKey(ref)}`,
   scope: (scope: string): string => `r${scope}`,
+  steps: (ref: Journal.Ref): string => `b${Journal.refKey(ref)}`,
   pivot: "p"
 }
 
@@ -54,9 +61,17 @@ export const plan = (entries: Iterable<Journal.Entry>): ReadonlyArray<Instructio
   /** Open, closed until a person resumes it, or closed for good. */
   let seam: "open" | "parked" | "closed" = "open"
   let pivotPassed = false
-  let cancelled = false
+  let undoing = false
   /** The pivot in flight. */
   let deciding: string | undefined
+  /** The steps in flight. */
+  const started = new Set<string>()
+  const open = () => {
+    if (seam !== "parked") return
+    seam = "open"
+    for (const { entry, key } of kept) instructions.push({ _tag: "Answer", key, entry })
+    kept = []
+  }
   const answer = (key: string, entry: AnswerEntry) => {
     if (seam === "open") instructions.push({ _tag: "Answer", key, entry })
     else kept.push({ key, entry })
@@ -65,6 +80,7 @@ export const plan = (entries: Iterable<Journal.Entry>): ReadonlyArray<Instructio
     switch (entry._tag) {
       case "StepStarted":
         if (entry.kind === "pivot") deciding = keys.step(entry)
+        started.add(keys.step(entry))
         instructions.push({ _tag: "Intent", key: keys.step(entry), entry })
         break
       case "TimerSet":
@@ -74,12 +90,16 @@ export const plan = (entries: Iterable<Journal.Entry>): ReadonlyArray<Instructio
         if (entry.scope === "") seam = "closed"
         else instructions.push({ _tag: "Intent", key: keys.scope(entry.scope), entry })
         break
+      case "StepsRollbackStarted":
+        instructions.push({ _tag: "Intent", key: keys.steps(entry), entry })
+        break
       case "StepSucceeded":
       case "StepFailed":
       case "StepWithdrawn":
+        started.delete(keys.step(entry))
         if (deciding === keys.step(entry)) {
           deciding = undefined
-          if (cancelled && entry._tag !== "StepSucceeded") seam = "closed"
+          if (undoing && entry._tag !== "StepSucceeded") seam = "closed"
         }
         answer(keys.step(entry), entry)
         break
@@ -90,6 +110,9 @@ export const plan = (entries: Iterable<Journal.Entry>): ReadonlyArray<Instructio
       case "ScopeRolledBack":
         answer(keys.scope(entry.scope), entry)
         break
+      case "StepsRolledBack":
+        answer(keys.steps(entry), entry)
+        break
       case "PivotPassed":
         pivotPassed = true
         instructions.push({ _tag: "Pivot", entry })
@@ -99,15 +122,28 @@ export const plan = (entries: Iterable<Journal.Entry>): ReadonlyArray<Instructio
         if (seam === "open") seam = "parked"
         break
       case "CancelRequested":
-        // A pivot in flight decides first: if it happened, the cancel came too late.
-        cancelled = true
+      case "DeadlinePassed":
+      case "RollbackRequested":
+        // A pivot in flight decides first: if it happened, this came too late.
+        undoing = true
         if (!pivotPassed && deciding === undefined) seam = "closed"
         break
       case "Resolved":
-        if (seam === "parked") {
-          seam = "open"
-          for (const { entry, key } of kept) instructions.push({ _tag: "Answer", key, entry })
-          kept = []
+        switch (entry.resolution._tag) {
+          case "Retry":
+          case "Resolve":
+            open()
+            break
+          case "Skip":
+            // A step that was left out is never answered; a compensation lets its roll-back go on.
+            if (!started.has(keys.step(entry.resolution.step))) open()
+            break
+          case "Rollback":
+            undoing = true
+            if (!pivotPassed && deciding === undefined) seam = "closed"
+            break
+          case "Abandon":
+            break
         }
         break
       case "SagaStarted":
@@ -115,10 +151,14 @@ export const plan = (entries: Iterable<Journal.Entry>): ReadonlyArray<Instructio
       case "AttemptFailed":
       case "CompensationStarted":
       case "CompensationAttemptFailed":
+      case "CompensationTimerSet":
       case "CompensationSucceeded":
       case "CompensationFailed":
+      case "ResolutionRefused":
+      case "Suspended":
       case "SagaCompleted":
       case "SagaRolledBack":
+      case "SagaAbandoned":
         break
     }
   }
@@ -149,5 +189,9 @@ export const describe = (instruction: Instruction): string => {
     case "RollbackStarted":
     case "ScopeRolledBack":
       return `the roll-back of scope ${entry.scope}`
+    case "StepsRollbackStarted":
+      return `the roll-back of ${entry.steps.map(Journal.refName).join(", ") || "no step"}`
+    case "StepsRolledBack":
+      return `the roll-back ${Journal.refName(entry)}`
   }
 }

@@ -14,6 +14,7 @@ import type { ParkReason } from "../SagaError.ts"
 import type { SagaStore, Status, StoreError } from "../SagaStore.ts"
 import * as Attempt from "./attempt.ts"
 import * as Body from "./body.ts"
+import type { Held } from "./compensate.ts"
 import * as Core from "./core.ts"
 import type { Handler } from "./engine.ts"
 import type * as Forward from "./forward.ts"
@@ -25,14 +26,15 @@ import * as Rollback from "./rollback.ts"
  *
  * **Details**
  *
- * `Ended`: its last entry is durable. `Left`: it goes on elsewhere, or later. `Exists`: it was started before, by
- * somebody else. `Failed`: the store took nothing.
+ * `Ended`: its last entry is durable. `Suspended`: it waits, in nobody's memory. `Left`: it goes on elsewhere, or
+ * later. `Exists`: it was started before, by somebody else. `Failed`: the store took nothing.
  *
  * @category models
  * @since 0.1.0
  */
 export type Ending =
   | { readonly _tag: "Ended"; readonly entry: Journal.End }
+  | { readonly _tag: "Suspended"; readonly wakeAt: number }
   | { readonly _tag: "Left" }
   | { readonly _tag: "Exists" }
   | { readonly _tag: "Failed"; readonly error: StoreError }
@@ -53,12 +55,35 @@ export interface ScopeTask {
 }
 
 /**
+ * A roll-back of named steps in flight: which ones, by their keys.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface StepsTask {
+  readonly _tag: "Steps"
+  readonly key: string
+  readonly asked: Body.Asked
+  readonly ref: Journal.Ref
+  readonly steps: ReadonlyArray<string>
+  phase: "ready" | "running" | "done"
+}
+
+/**
  * What the journal has an intent for.
  *
  * @category models
  * @since 0.1.0
  */
-export type Task = Forward.StepTask | Forward.TimerTask | ScopeTask
+export type Task = Forward.StepTask | Forward.TimerTask | ScopeTask | StepsTask
+
+/**
+ * Whether a task undoes what others did.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const undoes = (task: Task): task is ScopeTask | StepsTask => task._tag === "Scope" || task._tag === "Steps"
 
 /**
  * One live execution.
@@ -78,7 +103,9 @@ export interface Run {
   intents: ReadonlySet<string>
   readonly tasks: Map<string, Task>
   /** Compensations of steps that happened, in that order. */
-  readonly held: Map<string, Rollback.Held>
+  readonly held: Map<string, Held>
+  /** The names of the steps that the body knows to have happened and not to be undone, by their keys. */
+  readonly executed: Map<string, string>
   /** What waits for the commit, and how much of it was asked for. */
   readonly commits: Array<Body.Asked>
   committed: number
@@ -97,6 +124,8 @@ export interface Run {
   rollback: Journal.RollbackCause | undefined
   /** The root roll-back runs now. */
   rollingBack: boolean
+  /** When it rolls back unless it has passed its point of no return. */
+  deadline: number | undefined
 }
 
 /**
@@ -111,14 +140,21 @@ export const make = (options: {
   readonly seq: number
 }): Run => {
   const { core } = options
+  const executed = new Map<string, string>()
   const run: Run = {
     ...options,
-    body: Body.make({ id: core.id, onActivity: () => Core.emit(core, () => {}) }),
+    body: Body.make({
+      id: core.id,
+      onActivity: () => Core.emit(core, () => {}),
+      executed: () => [...executed.values()]
+    }),
     settler: {
       core,
       settled: (task, exit) => settled(run, task, exit),
-      park: (reason) => park(run, reason)
+      park: (reason) => park(run, reason),
+      died: (step, message) => defect(run, step, message)
     },
+    executed,
     open: new Map(),
     intents: new Set(),
     tasks: new Map(),
@@ -132,7 +168,8 @@ export const make = (options: {
     end: undefined,
     ending: undefined,
     rollback: undefined,
-    rollingBack: false
+    rollingBack: false,
+    deadline: undefined
   }
   core.onDefect = (cause) => park(run, { _tag: "Defect", message: Attempt.defectMessage(cause) })
   return run
@@ -152,6 +189,8 @@ export const keyOf = (asked: Body.Asked): string => {
       return Replay.keys.timer(Core.refOf(asked))
     case "RollbackScope":
       return Replay.keys.scope(asked.request.scope)
+    case "RollbackSteps":
+      return Replay.keys.steps(Core.refOf(asked))
     case "PointOfNoReturn":
       return Replay.keys.pivot
   }
@@ -189,7 +228,7 @@ export const orphan = (run: Run): string | undefined => {
  */
 export const inFlight = (run: Run): number => {
   let running = run.core.attempts.size
-  for (const task of run.tasks.values()) if (task._tag === "Scope" && task.phase === "running") running++
+  for (const task of run.tasks.values()) if (undoes(task) && task.phase === "running") running++
   return running
 }
 
@@ -236,6 +275,10 @@ export const setStatus = (run: Run, next: Status): void => {
  * @since 0.1.0
  */
 export const answer = (run: Run, asked: Body.Asked, exit: Exit.Exit<unknown, unknown>, at: number): void => {
+  const { request } = asked
+  if (request._tag === "Step" && Exit.isSuccess(exit) && request.kind !== "onRollback" && request.kind !== "onCommit") {
+    run.executed.set(keyOf(asked), asked.name)
+  }
   run.body.setTime(at)
   run.body.deliver(asked, exit)
 }
@@ -255,14 +298,23 @@ export const hold = (
   if (task.request.kind === "onCommit") run.commits.push(task.asked)
   const { compensation } = task.request
   if (compensation === undefined) return
+  const { compensationDefaults: defaults } = run.handler.definition
   run.held.set(task.key, {
     key: task.key,
     ref: task.ref,
     asked: task.asked,
-    compensation,
+    compensation: {
+      ...compensation,
+      retry: compensation.retry ?? defaults.retry,
+      timeout: compensation.timeout ?? defaults.timeout,
+      onFailure: compensation.onFailure ?? defaults.onFailure
+    },
     value: exit.value,
     status: "held",
     history: [],
+    attempted: 0,
+    timers: new Map(),
+    recovered: false,
     failure: undefined
   })
 }
@@ -280,19 +332,66 @@ export const seal = (run: Run, next: Core.Seal): void => {
 }
 
 /**
- * Takes a cancel. A pivot in flight decides first: it may have happened, and then nothing is undone any more.
+ * Takes a request to roll back. A pivot in flight decides first: it may have happened, and then nothing is undone any
+ * more.
  *
  * @category moves
  * @since 0.1.0
  */
-export const cancel = (run: Run, reason: string | undefined): void => {
+export const undo = (run: Run, cause: Journal.RollbackCause): void => {
   for (const task of run.tasks.values()) {
     if (task._tag === "Step" && task.request.kind === "pivot" && task.phase !== "done") {
-      run.core.cancelPending = { reason }
+      run.core.undoPending ??= cause
       return
     }
   }
-  seal(run, { _tag: "Cancel", reason })
+  seal(run, { _tag: "Undo", cause })
+}
+
+/**
+ * Whether a roll-back may still be asked for.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const mayUndo = ({ core, rollback }: Run): boolean =>
+  !core.pivotPassed && rollback === undefined && core.seal === undefined && core.undoPending === undefined
+
+/**
+ * Rolls the execution back when its deadline passes, unless it has passed its point of no return by then.
+ *
+ * @category moves
+ * @since 0.1.0
+ */
+export const watchDeadline = (run: Run, deadline: number | undefined): void => {
+  if (deadline === undefined || run.core.pivotPassed || run.rollback !== undefined) return
+  run.deadline = deadline
+  Core.wakeAt(run.core, deadline, () => {
+    if (run.ending !== undefined || run.core.draining || !mayUndo(run)) return
+    Core.record(run.core, { _tag: "DeadlinePassed", at: Core.now(run.core) })
+    undo(run, { _tag: "DeadlineExceeded", deadline })
+  })
+}
+
+/**
+ * A bug: the saga parks, or rolls back where it says so and still can. Answers whether it rolls back.
+ *
+ * @category moves
+ * @since 0.1.0
+ */
+export const defect = (run: Run, step: string | undefined, message: string): boolean => {
+  const { core } = run
+  const known = { ...(step === undefined ? undefined : { step }), message }
+  if (run.handler.definition.onDefect === "park" || core.pivotPassed || core.seal?._tag === "Park") {
+    park(run, { _tag: "Defect", ...known })
+    return false
+  }
+  if (mayUndo(run)) {
+    const cause = { _tag: "Defect", ...known } as const
+    Core.record(core, { _tag: "RollbackRequested", at: Core.now(core), cause })
+    undo(run, cause)
+  }
+  return true
 }
 
 /**
@@ -322,6 +421,46 @@ export const finish = (run: Run, entry: Journal.End, next: Status): void => {
 }
 
 /**
+ * The status of an execution whose last entry is this end.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const statusOf = (end: Journal.End): Status => {
+  switch (end._tag) {
+    case "SagaCompleted":
+      return "completed"
+    case "SagaRolledBack":
+      return "rolledback"
+    case "SagaParked":
+      return "parked"
+    case "SagaAbandoned":
+      return "abandoned"
+  }
+}
+
+/**
+ * Closes a parked execution as it is.
+ *
+ * @category moves
+ * @since 0.1.0
+ */
+export const finishAbandoned = (
+  run: Run,
+  { cause, reason, unresolved }: Pick<Journal.EntryOf<"SagaParked">, "cause" | "reason" | "unresolved">,
+  by: { readonly actor?: string; readonly reason?: string }
+): void =>
+  finish(run, {
+    _tag: "SagaAbandoned",
+    at: Core.now(run.core),
+    reason,
+    ...(cause === undefined ? undefined : { cause }),
+    unresolved,
+    actor: by.actor ?? "",
+    because: by.reason ?? ""
+  }, "abandoned")
+
+/**
  * Parks now, with everything that is unresolved.
  *
  * @category moves
@@ -344,19 +483,26 @@ export const finishPark = (run: Run, reason: ParkReason, unresolved = leftUndone
 /** What a roll-back that has begun did not undo: of the saga, or of scopes of it. */
 const leftUndone = (run: Run): ReadonlyArray<Journal.Unresolved> => {
   const undoing: Array<string> = run.rollback === undefined ? [] : [""]
-  for (const task of run.tasks.values()) if (task._tag === "Scope" && task.phase !== "done") undoing.push(task.scope)
+  const named: Array<string> = []
+  for (const task of run.tasks.values()) {
+    if (task.phase === "done") continue
+    if (task._tag === "Scope") undoing.push(task.scope)
+    if (task._tag === "Steps") named.push(...task.steps)
+  }
   return Rollback.unresolved(
-    [...run.held.values()].filter((one) => undoing.some((outer) => Journal.isWithin(one.asked.scope, outer)))
+    [...run.held.values()].filter((one) =>
+      named.includes(one.key) || undoing.some((outer) => Journal.isWithin(one.asked.scope, outer))
+    )
   )
 }
 
 /** An outcome is recorded: hold its compensation, and answer the body unless the seam is closed. */
 const settled = (run: Run, task: Forward.StepTask | Forward.TimerTask, exit: Exit.Exit<unknown, unknown>): void => {
   hold(run, task, exit)
-  const { cancelPending } = run.core
-  if (cancelPending !== undefined && task._tag === "Step" && task.request.kind === "pivot") {
-    run.core.cancelPending = undefined
-    if (Exit.isFailure(exit)) seal(run, { _tag: "Cancel", reason: cancelPending.reason })
+  const { undoPending } = run.core
+  if (undoPending !== undefined && task._tag === "Step" && task.request.kind === "pivot") {
+    run.core.undoPending = undefined
+    if (Exit.isFailure(exit)) seal(run, { _tag: "Undo", cause: undoPending })
   }
   if (run.core.seal === undefined) answer(run, task.asked, exit, run.core.at)
   else task.asked.answered = true

@@ -37,11 +37,17 @@ export const transact = (body: Effect.Effect<unknown, unknown, unknown>): Effect
         occurrences: new Map(),
         scopes: 0,
         held: [],
+        executed: [],
         commits: [],
         unresolved: []
       }
       return Effect.flatMap(
-        Effect.exit(Effect.provideService(restore(body), Execution.Execution, seam(state))),
+        Effect.exit(
+          restore(body).pipe(
+            Effect.provideService(Execution.Execution, seam(state)),
+            Effect.provideService(Execution.Waiting, waiting)
+          )
+        ),
         (exit) => Exit.isSuccess(exit) ? commit(state, exit.value) : undo(state, exit.cause)
       )
     })
@@ -54,7 +60,8 @@ export const transact = (body: Effect.Effect<unknown, unknown, unknown>): Effect
 interface Held {
   readonly request: Execution.StepRequest
   readonly compensation: Execution.Compensation
-  readonly key: string
+  /** The key of its step. */
+  readonly step: string
   readonly scope: string
   readonly value: unknown
   readonly context: Context.Context<never>
@@ -66,6 +73,8 @@ interface State {
   readonly occurrences: Map<string, number>
   scopes: number
   held: Array<Held>
+  /** The steps that have happened and are not undone. */
+  executed: Array<{ readonly name: string; readonly key: string }>
   readonly commits: Array<{ readonly request: Execution.StepRequest; readonly context: Context.Context<never> }>
   readonly unresolved: Array<Unresolved<unknown>>
 }
@@ -76,19 +85,33 @@ class Stuck extends Data.TaggedError("effect-saga/Stuck")<{ readonly reason: Par
 const seam = (state: State): Execution.Execution["Service"] => ({
   id: state.id,
   openScope: (outer) => `${outer}/${state.scopes++}`,
+  executed: () => state.executed.map((_) => _.name),
   ask: (request, fiber) => {
     switch (request._tag) {
       case "Step":
         return runStep(state, request, fiber.context, fiber.getRef(Execution.CurrentScope))
       case "Timer":
-        return Effect.sleep(request.millis)
+        return sleep(request.until)
       case "PointOfNoReturn":
         return Effect.void
       case "RollbackScope":
-        return rollbackScope(state, request.scope, request.cause)
+        return rollbackWhere(
+          state,
+          (one) => one.scope === request.scope || one.scope.startsWith(`${request.scope}/`),
+          request.cause
+        )
+      case "RollbackSteps":
+        return rollbackWhere(state, (one) => request.names.includes(one.request.name), Cause.empty)
     }
   }
 })
+
+const sleep = (until: { readonly time: number } | { readonly millis: number }): Effect.Effect<void> =>
+  "millis" in until
+    ? Effect.sleep(until.millis)
+    : Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.sleep(Math.max(0, until.time - now)))
+
+const waiting: Execution.Waiting["Service"] = { sleep: (_, until) => sleep(until) }
 
 /** A step is not cut by an interruption; its back-off is. */
 const runStep = (
@@ -100,14 +123,18 @@ const runStep = (
   const occurrence = state.occurrences.get(request.name) ?? 0
   state.occurrences.set(request.name, occurrence + 1)
   const key = `${state.id}/0/${ExecutionId.escape(request.name)}/${occurrence}`
-  const outer = Context.omit(Execution.Execution)(context)
+  const outer = Context.omit(Execution.Execution, Execution.Waiting)(context)
   return Effect.uninterruptibleMask((restore) =>
     Effect.tap(attempts(state, request, outer, key, restore), (value) =>
       Effect.sync(() => {
         const { commit, compensation } = request
+        if (request.kind !== "onRollback" && request.kind !== "onCommit") {
+          state.executed.push({ name: request.name, key })
+        }
         if (commit !== undefined) state.commits.push({ request: commit, context: outer })
         if (compensation !== undefined) {
-          state.held.push({ request, compensation, key: `${key}/compensation`, scope, value, context: outer })
+          const undoing = Context.add(outer, Execution.Waiting, waiting)
+          state.held.push({ request, compensation, step: key, scope, value, context: undoing })
         }
       }))
   )
@@ -213,16 +240,23 @@ const stepper = (
   )
 }
 
-const rollbackScope = (state: State, scope: string, cause: Cause.Cause<unknown>): Effect.Effect<void> => {
-  const inside = (one: Held) => one.scope === scope || one.scope.startsWith(`${scope}/`)
+/** Undoes a part of what is held, and answers the names, the last one first. */
+const rollbackWhere = (
+  state: State,
+  inside: (one: Held) => boolean,
+  cause: Cause.Cause<unknown>
+): Effect.Effect<ReadonlyArray<string>> => {
   const range = state.held.filter(inside)
-  state.held = state.held.filter((_) => !inside(_))
+  state.held = state.held.filter((_) => !range.includes(_))
   const before = state.unresolved.length
   return Effect.andThen(
     compensateAll(state, range, cause),
-    Effect.suspend(() =>
-      state.unresolved.length > before ? Effect.die(new Stuck({ reason: { _tag: "CompensationFailed" } })) : Effect.void
-    )
+    Effect.suspend(() => {
+      state.executed = state.executed.filter(({ key }) => !range.some((_) => _.step === key))
+      return state.unresolved.length > before
+        ? Effect.die(new Stuck({ reason: { _tag: "CompensationFailed" } }))
+        : Effect.succeed(range.map((_) => _.request.name).reverse())
+    })
   )
 }
 
@@ -252,8 +286,13 @@ const compensate = Effect.fnUntraced(function*(state: State, one: Held, cause: C
   const next = yield* stepper(compensation.retry, one.context)
   for (let attempt = 1;; attempt++) {
     const effect = Effect.suspend(() => compensation.run(one.value, cause))
-    const outcome = yield* once(state, effect, compensation.timeout, one.context, request.name, one.key, attempt)
+    const key = `${one.step}/compensation`
+    const outcome = yield* once(state, effect, compensation.timeout, one.context, request.name, key, attempt)
     if (outcome._tag === "Succeeded") return true
+    if (compensation.check !== undefined && (outcome._tag === "Died" || outcome._tag === "TimedOut")) {
+      const found = yield* once(state, compensation.check(key), undefined, one.context, request.name, key, attempt)
+      if (found._tag === "Succeeded" && (found.value._tag === "Some" || found.value._tag === "Happened")) return true
+    }
     if (outcome._tag === "Died") return leave(state, one, attempt, undefined, Attempt.defectMessage(outcome.cause))
     const error = outcome._tag === "Failed" ? outcome.error : new TimedOut({ step: request.name })
     const delay = outcome._tag === "StillRunning" ? undefined : yield* next(error)

@@ -6,7 +6,7 @@
  * @since 0.1.0
  */
 import type * as Schema from "effect/Schema"
-import type { Execution } from "../Execution.ts"
+import type { Execution, Waiting } from "../Execution.ts"
 
 declare const Evidence: unique symbol
 declare const Refused: unique symbol
@@ -103,7 +103,7 @@ export type ErrorOf<Residue> = Residue extends { readonly error: infer E } ? E :
  */
 export type Stray<R> = Exclude<R, Inner>
 
-type Inner = Execution | Uses<any> | Undo<any> | Forward | Decides
+type Inner = Execution | Waiting | Uses<any> | Undo<any> | Forward | Decides
 type Undeclared<R, CE> = Exclude<ResidueOf<R>, { readonly error: CE }>
 
 /**
@@ -115,7 +115,28 @@ type Undeclared<R, CE> = Exclude<ResidueOf<R>, { readonly error: CE }>
 export type NoSteps<R> = unknown extends R
   ? SagaTypeError<"the requirements of a step are any or unknown: say which services it uses">
   : [Extract<R, Inner>] extends [never] ? unknown
+  : [Exclude<Extract<R, Inner>, Waiting>] extends [never]
+    ? SagaTypeError<"a durable wait cannot be part of a step: yield it in the saga's body, or in a compensation">
   : SagaTypeError<"a step cannot run inside another step: yield it in the saga's body">
+
+/**
+ * The same for a compensation, which may wait durably.
+ *
+ * @category refusals
+ * @since 0.1.0
+ */
+export type MayWait<R> = unknown extends R ? NoSteps<R> : NoSteps<Exclude<R, Waiting>>
+
+/**
+ * What a saga says for compensations that say nothing can add to what they fail with: it must be declared too.
+ *
+ * @category refusals
+ * @since 0.1.0
+ */
+export type DefaultTimeout<CE, TimedOut, Input> = [TimedOut] extends [CE] ? Input
+  : SagaTypeError<
+    "a timeout for every compensation can leave any of them undone: declare Step.TimedOut in compensationError"
+  >
 
 /**
  * A name is stored and part of the types: a literal, or a template literal.

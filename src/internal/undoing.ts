@@ -8,8 +8,9 @@
 import * as Cause from "effect/Cause"
 import * as Exit from "effect/Exit"
 import * as Journal from "../Journal.ts"
-import { Cancelled, SagaError } from "../SagaError.ts"
+import { Cancelled, DeadlineExceeded, RolledBackByDefect, RolledBackByOperator, SagaError } from "../SagaError.ts"
 import type { Asked } from "./body.ts"
+import type { Held } from "./compensate.ts"
 import * as Core from "./core.ts"
 import * as Replay from "./replay.ts"
 import * as Rollback from "./rollback.ts"
@@ -59,7 +60,7 @@ export const scope = (run: Run.Run, task: Run.ScopeTask): void => {
   task.phase = "running"
   const range = [...run.held.values()].filter((_) => inScope(_.asked, task.scope))
   undo(run, range, task.cause, () => {
-    if (range.some((_) => _.status !== "succeeded")) {
+    if (!range.every(Rollback.isSettled)) {
       task.phase = "ready"
       return Run.park(run, { _tag: "CompensationFailed" })
     }
@@ -70,6 +71,50 @@ export const scope = (run: Run.Run, task: Run.ScopeTask): void => {
 }
 
 /**
+ * Undoes the steps that were named, then answers the code that named them.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const steps = (run: Run.Run, task: Run.StepsTask): void => {
+  const { core } = run
+  task.phase = "running"
+  const range = [...run.held.values()].filter((_) => task.steps.includes(_.key))
+  undo(run, range, Cause.empty, () => {
+    if (!range.every(Rollback.isSettled)) {
+      task.phase = "ready"
+      return Run.park(run, { _tag: "CompensationFailed" })
+    }
+    Core.record(core, { _tag: "StepsRolledBack", at: Core.now(core), ...task.ref })
+    stepsDone(run, task)
+    if (core.seal === undefined) Run.answer(run, task.asked, undoneBy(run, task), core.at)
+  })
+}
+
+/**
+ * What a body may undo by name now: what is held under these names, and not being undone already.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const namedSteps = (run: Run.Run, names: ReadonlyArray<string>): ReadonlyArray<Held> =>
+  [...run.held.values()].filter((_) => _.status === "held" && names.includes(_.ref.name))
+
+/**
+ * What the code that named them learns: the names of the steps that were undone, the last one first.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const undoneBy = (run: Run.Run, task: Run.StepsTask): Exit.Exit<ReadonlyArray<string>> =>
+  Exit.succeed(
+    task.steps.flatMap((key) => {
+      const step = run.tasks.get(key)
+      return step === undefined ? [] : [step.asked.name]
+    }).reverse()
+  )
+
+/**
  * Whether nothing that a scope asked for is in flight. A fiber that was forked in it may go on after it has failed.
  *
  * @category guards
@@ -78,6 +123,10 @@ export const scope = (run: Run.Run, task: Run.ScopeTask): void => {
 export const settledIn = (run: Run.Run, scope: string): boolean => {
   for (const task of run.tasks.values()) {
     if (task._tag !== "Scope" && task.phase !== "done" && inScope(task.asked, scope)) return false
+    // What is undone by its name is not undone a second time beside that.
+    if (task._tag === "Steps" && task.phase === "running") {
+      if (task.steps.some((key) => inScope(run.held.get(key)!.asked, scope))) return false
+    }
   }
   return true
 }
@@ -104,34 +153,68 @@ export const undone = (run: Run.Run, asked: Asked): boolean => {
 export const scopeDone = (run: Run.Run, task: Run.ScopeTask): void => {
   task.phase = "done"
   for (const [key, one] of run.held) {
-    if (one.status === "succeeded" && inScope(one.asked, task.scope)) run.held.delete(key)
+    if (Rollback.isSettled(one) && inScope(one.asked, task.scope)) forget(run, key)
   }
   const kept = run.commits.filter((asked) => !inScope(asked, task.scope))
   run.commits.splice(0, run.commits.length, ...kept)
 }
 
 /**
- * What compensations are told of a cancel.
+ * What was undone by its name is not held any more.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const stepsDone = (run: Run.Run, task: Run.StepsTask): void => {
+  task.phase = "done"
+  for (const key of task.steps) forget(run, key)
+}
+
+/**
+ * What compensations are told of a roll-back that the body did not ask for.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const cancelled = (run: Run.Run, reason: string | undefined): Cause.Cause<unknown> =>
-  Cause.fail(new SagaError({ reason: new Cancelled({ execution: run.core.id, reason }) }))
+export const causeOf = (
+  run: Run.Run,
+  why: Exclude<Journal.RollbackCause, { readonly _tag: "Failed" }>
+): Cause.Cause<unknown> => {
+  const execution = run.core.id
+  switch (why._tag) {
+    case "Cancelled":
+      return Cause.fail(new SagaError({ reason: new Cancelled({ execution, reason: why.reason }) }))
+    case "DeadlineExceeded":
+      return Cause.fail(new SagaError({ reason: new DeadlineExceeded({ execution, deadline: why.deadline }) }))
+    case "Operator":
+      return Cause.fail(
+        new SagaError({ reason: new RolledBackByOperator({ execution, actor: why.actor, reason: why.reason }) })
+      )
+    case "Defect":
+      return Cause.fail(
+        new SagaError({ reason: new RolledBackByDefect({ execution, step: why.step, defect: why.message }) })
+      )
+  }
+}
 
 // ---------------------------------------------------------------------------------------------------------------------
 // internal
 // ---------------------------------------------------------------------------------------------------------------------
 
+const forget = (run: Run.Run, key: string): void => {
+  run.held.delete(key)
+  run.executed.delete(key)
+}
+
 const inScope = (asked: Asked, scope: string): boolean => Journal.isWithin(asked.scope, scope)
 
 const undo = (
   run: Run.Run,
-  range: ReadonlyArray<Rollback.Held>,
+  range: ReadonlyArray<Held>,
   cause: Cause.Cause<unknown>,
   then: () => void
 ): void => {
   // Also nothing at all: what follows is an event of its own, after which the body runs.
-  if (range.every((_) => _.status === "succeeded")) return Core.emit(run.core, then)
+  if (range.every(Rollback.isSettled)) return Core.emit(run.core, then)
   Core.fork(run.core, run.core.waits, Rollback.run(run.core, range, cause), run.core.context, then)
 }

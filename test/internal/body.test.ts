@@ -21,7 +21,7 @@ const label = (asked: Body.Asked) => `${asked.name}@${asked.path}#${asked.occurr
 
 const start = (effect: Effect.Effect<unknown, unknown, any>): Run => {
   let activity = 0
-  const body = Body.make({ id: "S/1", onActivity: () => activity++ })
+  const body = Body.make({ id: "S/1", onActivity: () => activity++, executed: () => [] })
   const open: Array<Body.Asked> = []
   const settle = () => {
     while (!body.drive()) { /* to quiescence */ }
@@ -90,7 +90,7 @@ describe("a body", () => {
     const run = start(Effect.andThen(Effect.sleep(0), Effect.raceFirst(Effect.sleep("10 seconds"), Effect.never)))
     assert.deepStrictEqual(run.settle(), ["sleep@0#0"])
     const { request } = run.open[0]!
-    assert.deepStrictEqual(request, { _tag: "Timer", name: "sleep", millis: 10_000 })
+    assert.deepStrictEqual(request, { _tag: "Timer", name: "sleep", until: { millis: 10_000 } })
   })
 
   it("counts occurrences by path, kind and name", () => {

@@ -3,7 +3,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Context, Deferred, Effect, Exit, Fiber, Random, Result, Schedule, Schema } from "effect"
-import { Saga, Step } from "effect-saga"
+import { Limits, Saga, Step } from "effect-saga"
 import * as Execution from "../../src/Execution.ts"
 import { Refused } from "../utils/Shop.ts"
 import * as World from "../utils/World.ts"
@@ -323,7 +323,7 @@ describe("rule 5: the body's time and chance come from the journal", () => {
       const last = yield* world.crashed((yield* world.journal).length - 1, live, times())
       yield* last.result
       assert.deepStrictEqual(last.parts.log.filter((_) => _.startsWith("at=")).slice(0, 3), seen.slice(0, 3))
-    }).pipe(Effect.scoped))
+    }).pipe(Effect.provideService(Limits.SuspendAfter, "1 hour"), Effect.scoped))
 
   it.effect("a sleep is a durable timer: a crash in it does not start it anew", () =>
     Effect.gen(function*() {
@@ -373,7 +373,7 @@ describe("rule 5: the body's time and chance come from the journal", () => {
       for (const cut of yield* World.everyCut(world, live, World.makeParts)) {
         assert.isTrue(Exit.isSuccess(cut.exit), `after ${cut.appends}: ${String(cut.exit)}\n${appends.join("\n")}`)
       }
-    }).pipe(Effect.scoped))
+    }).pipe(Effect.provideService(Limits.SuspendAfter, "1 hour"), Effect.scoped))
 
   it.effect("a body draws the same numbers in every run, and another execution draws others", () =>
     Effect.gen(function*() {

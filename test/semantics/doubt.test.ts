@@ -618,7 +618,7 @@ describe("the pivot", () => {
       yield* world.parts.hasBegun("Ship")
       const error = yield* Effect.flip(world.cancel())
       assert.strictEqual(error.reason._tag, "TooLate")
-      assert.deepStrictEqual(yield* world.poll, { _tag: "Running", pivotPassed: true })
+      assert.deepStrictEqual(yield* world.status, { _tag: "Running", pivotPassed: true })
     }))
 
   it.effect("23: its timeout with check goes on when it happened, rolls back when it never will", () =>

@@ -24,7 +24,7 @@ describe("rule 34: the words for endings", () => {
       assert.deepStrictEqual(yield* world.execute, Exit.succeed("C done"))
       assert.deepStrictEqual(yield* world.execute, Exit.succeed("C done"))
       assert.deepStrictEqual(yield* world.result, Exit.succeed("C done"))
-      assert.deepStrictEqual(yield* world.poll, { _tag: "Completed", value: "C done" })
+      assert.deepStrictEqual(yield* world.status, { _tag: "Completed", value: "C done" })
       assert.deepStrictEqual(world.parts.log, ["A", "B", "C"])
     }).pipe(Effect.scoped))
 
@@ -34,7 +34,7 @@ describe("rule 34: the words for endings", () => {
       world.parts.faults.set("C", ["refuse"])
       assert.deepStrictEqual(World.errorOf(yield* world.execute), new Refused({ step: "C" }))
       assert.deepStrictEqual(World.errorOf(yield* world.result), new Refused({ step: "C" }))
-      assert.deepStrictEqual(yield* world.poll, { _tag: "RolledBack", error: new Refused({ step: "C" }) })
+      assert.deepStrictEqual(yield* world.status, { _tag: "RolledBack", error: new Refused({ step: "C" }) })
     }).pipe(Effect.scoped))
 
   it.effect("Parked: why, and it stays until it is resumed", () =>
@@ -103,7 +103,7 @@ describe("rule 34: the words for endings", () => {
       world.parts.gate("B")
       yield* world.start
       yield* world.parts.hasBegun("B")
-      assert.deepStrictEqual(yield* world.poll, { _tag: "Running", pivotPassed: true })
+      assert.deepStrictEqual(yield* world.status, { _tag: "Running", pivotPassed: true })
       const error = yield* Effect.flip(world.cancel())
       assert.strictEqual(error.reason._tag, "TooLate")
       yield* world.parts.gate("B").open

@@ -67,7 +67,7 @@ describe("rule 24: the order is that of the journal, reversed", () => {
       yield* world.parts.hasBegun("undo B")
       yield* World.quiet
       assert.deepStrictEqual(undone(world.parts.log), ["undo B"])
-      assert.deepStrictEqual(yield* world.poll, { _tag: "Compensating" })
+      assert.deepStrictEqual(yield* world.status, { _tag: "Compensating" })
       yield* world.parts.gate("undo B").open
       yield* world.result
       assert.deepStrictEqual(undone(world.parts.log), ["undo B", "undo A"])
@@ -260,8 +260,8 @@ describe("rule 26: recovery in a roll-back", () => {
       const parked = World.whyParked(yield* recovered.result)
       assert.deepStrictEqual(parked.why, {
         _tag: "Nondeterminism",
-        journal: "step B (compensable)",
-        body: "step C (compensable)"
+        journal: "compensations of B",
+        body: "nothing, it failed"
       })
       assert.deepStrictEqual(parked.unresolved.map((_) => _.step), ["A", "B"])
       assert.deepStrictEqual(parked.original, { _tag: "Failed", error: refused("C") })

@@ -41,7 +41,7 @@ describe("helpers around steps", () => {
         readonly success: S & Step.Storable<S>
         readonly error: E & Step.Storable<E>
         readonly execute: Effect.Effect<S["Type"], E["Type"], R> & Step.NoSteps<R>
-        readonly undo: (value: S["Type"]) => Effect.Effect<void, CE, CR> & Step.NoSteps<CR>
+        readonly undo: (value: S["Type"]) => Effect.Effect<void, CE, CR> & Step.MayWait<CR>
       }
     ) =>
       Step.make(name, {

@@ -63,6 +63,8 @@ export const open = Effect.fnUntraced(function*(
     register: seen("register", encoded.register),
     renew: seen("renew", encoded.renew),
     retire: seen("retire", encoded.retire),
+    list: seen("list", encoded.list),
+    stats: encoded.stats,
     listen: encoded.listen,
     wake: encoded.wake
   }

@@ -3,7 +3,7 @@
  * to look at its journal, and to take it up from any place of that journal in another process.
  */
 import { assert } from "@effect/vitest"
-import { Cause, Effect, Exit, Fiber, Latch, Layer, Option, Schema, type Scope } from "effect"
+import { Cause, Effect, Exit, Fiber, Latch, Layer, Option, Schema, type Scope, Struct } from "effect"
 import { Saga, SagaEngine, SagaError, SagaStore, Step } from "effect-saga"
 import * as TestClock from "effect/testing/TestClock"
 import type * as Journal from "../../src/Journal.ts"
@@ -200,6 +200,8 @@ export interface World {
   readonly result: Effect.Effect<Exit.Exit<unknown, unknown>>
   readonly start: Effect.Effect<void>
   readonly poll: Effect.Effect<any, any>
+  /** What `poll` says, without the records. */
+  readonly status: Effect.Effect<any, any>
   readonly cancel: (reason?: string) => Effect.Effect<void, any>
   readonly resume: Effect.Effect<void, any>
   readonly entries: Effect.Effect<ReadonlyArray<Journal.Entry>>
@@ -242,6 +244,10 @@ const open = Effect.fnUntraced(function*(recorded: Recorded, live: Live, parts: 
     result: ended(use(definition.result(id as never))),
     start: Effect.orDie(Effect.asVoid(use(definition.start(payload)))),
     poll: use(definition.poll(id as never)),
+    status: Effect.map(
+      use(definition.poll(id as never)),
+      (polled) => Struct.omit(polled, ["steps", "compensations"] as never)
+    ),
     cancel: (reason) => use(definition.cancel(id as never, { reason })),
     resume: use(definition.resume(id as never)),
     journal: Effect.map(

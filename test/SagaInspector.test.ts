@@ -1,0 +1,432 @@
+/**
+ * What persons see of executions, and what they answer for those that are parked.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Exit, Fiber, Layer, Schedule, Schema, Stream } from "effect"
+import { Journal, Saga, SagaEngine, SagaError, SagaInspector, SagaStore, Step, Timer } from "effect-saga"
+import * as TestClock from "effect/testing/TestClock"
+import { Refused, Stuck } from "./utils/Shop.ts"
+import * as World from "./utils/World.ts"
+
+const inspectorOf = (world: World.World) =>
+  world.use(Effect.provideService(SagaInspector.make, SagaStore.SagaStore, world.recorded.store))
+
+const partsWith = (faults: Record<string, ReadonlyArray<World.Fault>>) => {
+  const parts = World.makeParts()
+  for (const [act, list] of Object.entries(faults)) parts.faults.set(act, [...list])
+  return parts
+}
+
+const row = World.body(({ step }) => Effect.andThen(step("A"), Effect.andThen(step("B"), step("C"))))
+
+/** Lets what was sent be taken. */
+const taken = Effect.andThen(World.quiet, Effect.andThen(TestClock.adjust("2 seconds"), World.quiet))
+
+const reasonOf = (error: unknown): any => {
+  assert.instanceOf(error, SagaError.SagaError)
+  return error.reason
+}
+
+const refusal = <A, E>(effect: Effect.Effect<A, E>) => Effect.map(Effect.flip(effect), reasonOf)
+
+describe("a compensation that failed for good", () => {
+  const parked = Effect.gen(function*() {
+    const world = yield* World.make(row, partsWith({ C: ["refuse"], "undo B": ["refuse"] }))
+    assert.strictEqual(World.whyParked(yield* world.execute).why._tag, "CompensationFailed")
+    return { world, inspector: yield* inspectorOf(world) }
+  })
+
+  it.effect("has a record: of what, how often, how long, why", () =>
+    Effect.gen(function*() {
+      const { inspector, world } = yield* parked
+      const records = yield* inspector.compensations(world.id)
+      assert.deepStrictEqual(records.map(({ attempts, status, step }) => [step, status, attempts]), [
+        ["A", "completed", 1],
+        ["B", "failed", 1]
+      ])
+      assert.deepStrictEqual(records[1]!.error, { _tag: "Stuck", step: "B" })
+      assert.isNumber(records[1]!.duration)
+      const polled = yield* world.poll
+      assert.deepStrictEqual(polled.compensations, records)
+      assert.deepStrictEqual(polled.steps, yield* inspector.steps(world.id))
+    }).pipe(Effect.scoped))
+
+  it.effect("is tried again by retry, with its whole budget and the person's name", () =>
+    Effect.gen(function*() {
+      const { inspector, world } = yield* parked
+      yield* Effect.provideService(inspector.retry(world.id, "the bank is back"), SagaInspector.Actor, "ann")
+      assert.instanceOf(World.errorOf(yield* world.result), Refused)
+      const [, b] = yield* inspector.compensations(world.id)
+      assert.deepStrictEqual([b!.status, b!.attempts], ["completed", 2])
+      const { actor, reason, resolution } = b!.resolvedBy!
+      assert.deepStrictEqual([actor, reason, resolution], ["ann", "the bank is back", "Retry"])
+      assert.deepStrictEqual(world.parts.log.slice(3), ["undo B", "undo A", "undo B"])
+    }).pipe(Effect.scoped))
+
+  it.effect("is passed over by skip, which ends the roll-back where nothing else is left", () =>
+    Effect.gen(function*() {
+      const { inspector, world } = yield* parked
+      yield* inspector.skip(world.id, "B", "refunded by hand")
+      assert.instanceOf(World.errorOf(yield* world.result), Refused)
+      const [a, b] = yield* inspector.compensations(world.id)
+      assert.deepStrictEqual([a!.status, b!.status], ["completed", "skipped"])
+      assert.strictEqual(b!.resolvedBy!.reason, "refunded by hand")
+      assert.strictEqual(b!.resolvedBy!.actor, "unknown")
+      assert.strictEqual((yield* world.status)._tag, "RolledBack")
+    }).pipe(Effect.scoped))
+
+  it.effect("stays as it is when the execution is abandoned, and those who wait are told", () =>
+    Effect.gen(function*() {
+      const { inspector, world } = yield* parked
+      yield* Effect.provideService(inspector.abandon(world.id, "written off"), SagaInspector.Actor, "bob")
+      const reason = reasonOf(World.errorOf(yield* world.result))
+      assert.instanceOf(reason, SagaError.Abandoned)
+      assert.deepStrictEqual([reason.actor, reason.reason, reason.why._tag], [
+        "bob",
+        "written off",
+        "CompensationFailed"
+      ])
+      assert.deepStrictEqual(reason.unresolved, [{
+        step: "B",
+        attempts: 1,
+        error: new Stuck({ step: "B" }),
+        defect: undefined
+      }])
+      assert.deepStrictEqual(reason.original, { _tag: "Failed", error: new Refused({ step: "C" }) })
+      assert.strictEqual((yield* world.status)._tag, "Abandoned")
+      const record = (yield* inspector.compensations(world.id))[1]!
+      assert.strictEqual(record.status, "failed")
+      assert.strictEqual((yield* refusal(world.resume))._tag, "NotAccepting")
+      assert.strictEqual((yield* refusal(inspector.retry(world.id)))._tag, "NotAccepting")
+      assert.strictEqual((yield* refusal(world.cancel()))._tag, "NotAccepting")
+    }).pipe(Effect.scoped))
+
+  it.effect("is not rolled back a second time", () =>
+    Effect.gen(function*() {
+      const { inspector, world } = yield* parked
+      const reason = yield* refusal(inspector.rollback(world.id))
+      assert.strictEqual(reason._tag, "ResolutionRefused")
+      assert.include(reason.message, "it rolls back already, and waits for B")
+    }).pipe(Effect.scoped))
+
+  it.effect("two of them: one skipped and one retried, in either order", () =>
+    Effect.gen(function*() {
+      for (const skipFirst of [true, false]) {
+        const faults = { C: ["refuse"], "undo B": ["refuse"], "undo A": ["refuse", "refuse"] } as const
+        const world = yield* World.make(row, partsWith(faults))
+        yield* world.execute
+        const inspector = yield* inspectorOf(world)
+        if (skipFirst) yield* inspector.skip(world.id, "B", "by hand")
+        else yield* inspector.retry(world.id)
+        yield* taken
+        assert.deepStrictEqual((yield* world.poll)._tag, "Parked")
+        const left = World.whyParked(yield* world.result).unresolved.map((_) => _.step)
+        assert.deepStrictEqual(left, ["A"])
+        if (skipFirst) yield* inspector.skip(world.id, "A", "by hand")
+        else yield* inspector.retry(world.id)
+        assert.instanceOf(World.errorOf(yield* world.result), Refused)
+      }
+    }).pipe(Effect.scoped))
+
+  it.effect("lets a halted roll-back go on when it is skipped", () =>
+    Effect.gen(function*() {
+      const live = World.body(({ step }) =>
+        Effect.andThen(step("A"), Effect.andThen(step("B", { compensation: { onFailure: "halt" } }), step("C")))
+      )
+      const world = yield* World.make(live, partsWith({ C: ["refuse"], "undo B": ["refuse"] }))
+      yield* world.execute
+      const inspector = yield* inspectorOf(world)
+      assert.deepStrictEqual((yield* inspector.compensations(world.id)).map((_) => _.status), ["pending", "failed"])
+      yield* inspector.skip(world.id, "B", "by hand")
+      assert.instanceOf(World.errorOf(yield* world.result), Refused)
+      assert.deepStrictEqual(world.parts.log.slice(3), ["undo B", "undo A"])
+    }).pipe(Effect.scoped))
+})
+
+describe("a step of which nobody knows whether it happened", () => {
+  const live = World.body(({ step }) =>
+    Effect.gen(function*() {
+      yield* step("A")
+      const answer = yield* step("B", { timeout: "1 second", unknown: "park" })
+      return yield* step("C", { value: `after ${answer}` })
+    })
+  )
+  const inDoubt = (more: Record<string, ReadonlyArray<World.Fault>> = {}) =>
+    Effect.gen(function*() {
+      const world = yield* World.make(live, partsWith({ B: ["hang"], ...more }))
+      assert.strictEqual(World.whyParked(yield* world.execute).why._tag, "Unknown")
+      return { world, inspector: yield* inspectorOf(world) }
+    })
+
+  it.effect("is resolved with its value, and the body goes on with it", () =>
+    Effect.gen(function*() {
+      const { inspector, world } = yield* inDoubt()
+      yield* Effect.provideService(inspector.resolve(world.id, "B", "paid by hand"), SagaInspector.Actor, "ann")
+      assert.deepStrictEqual(yield* world.result, Exit.succeed("after paid by hand"))
+      assert.deepStrictEqual(world.parts.log, ["A", "B", "C"])
+      const [, b] = yield* inspector.steps(world.id)
+      assert.deepStrictEqual([b!.status, b!.value, b!.resolvedBy!.actor], ["completed", "paid by hand", "ann"])
+    }).pipe(Effect.scoped))
+
+  it.effect("is undone with that value when the saga rolls back later", () =>
+    Effect.gen(function*() {
+      const { inspector, world } = yield* inDoubt({ C: ["refuse"] })
+      yield* inspector.resolve(world.id, "B", "paid by hand")
+      assert.instanceOf(World.errorOf(yield* world.result), Refused)
+      assert.deepStrictEqual(world.parts.log, ["A", "B", "C", "undo B", "undo A"])
+    }).pipe(Effect.scoped))
+
+  it.effect("takes no value that its schema refuses, where the handler is known", () =>
+    Effect.gen(function*() {
+      const { inspector, world } = yield* inDoubt()
+      const reason = yield* refusal(inspector.resolve(world.id, "B", { paid: true }))
+      assert.strictEqual(reason._tag, "ResolutionRefused")
+      assert.include(reason.message, "this is not a result of B: ")
+      assert.strictEqual((yield* inspector.get(world.id)).unread.length, 0)
+    }).pipe(Effect.scoped))
+
+  it.effect("takes none from a process without the handler either: the worker refuses it, and says so", () =>
+    Effect.gen(function*() {
+      const { world } = yield* inDoubt()
+      const client = yield* Effect.provideService(SagaInspector.make, SagaStore.SagaStore, world.recorded.store)
+      yield* client.resolve(world.id, "B", { paid: true })
+      yield* taken
+      assert.strictEqual((yield* world.status)._tag, "Parked")
+      const entry = (yield* world.entries).find((_) => _._tag === "ResolutionRefused")
+      assert.include(entry?._tag === "ResolutionRefused" ? entry.issue : "", "this is not a result of B: ")
+      yield* client.resolve(world.id, "B", "paid by hand")
+      assert.deepStrictEqual(yield* world.result, Exit.succeed("after paid by hand"))
+    }).pipe(Effect.scoped))
+
+  it.effect("is left out by skip: then only the way back is open", () =>
+    Effect.gen(function*() {
+      const { inspector, world } = yield* inDoubt()
+      yield* inspector.skip(world.id, "B", "the bank knows nothing of it")
+      yield* taken
+      assert.strictEqual((yield* world.status)._tag, "Parked")
+      const reason = yield* refusal(inspector.retry(world.id))
+      assert.include(reason.message, "B was skipped, so the body cannot go on: roll it back, or abandon it")
+      yield* Effect.provideService(inspector.rollback(world.id, "no stock"), SagaInspector.Actor, "ann")
+      const error = reasonOf(World.errorOf(yield* world.result))
+      assert.instanceOf(error, SagaError.RolledBackByOperator)
+      assert.deepStrictEqual([error.actor, error.reason], ["ann", "no stock"])
+      assert.deepStrictEqual(world.parts.log, ["A", "B", "undo A"])
+    }).pipe(Effect.scoped))
+
+  it.effect("is settled first by a roll-back: run again under its key, then undone", () =>
+    Effect.gen(function*() {
+      const { inspector, world } = yield* inDoubt()
+      yield* inspector.rollback(world.id)
+      assert.instanceOf(reasonOf(World.errorOf(yield* world.result)), SagaError.RolledBackByOperator)
+      assert.deepStrictEqual(world.parts.log, ["A", "B", "B", "undo B", "undo A"])
+      const keys = world.parts.keys.filter((_) => _.startsWith("B "))
+      assert.strictEqual(new Set(keys).size, 1)
+    }).pipe(Effect.scoped))
+
+  it.effect("is not resolved twice, nor when it has ended", () =>
+    Effect.gen(function*() {
+      const { inspector, world } = yield* inDoubt()
+      assert.include((yield* refusal(inspector.resolve(world.id, "A", "x"))).message, "A has succeeded")
+      assert.include(
+        (yield* refusal(inspector.resolve(world.id, "Z", "x"))).message,
+        "there is no step Z in its journal, only A, B"
+      )
+      assert.include(
+        (yield* refusal(inspector.skip(world.id, "A", "x"))).message,
+        "A has succeeded, and nothing rolls it back"
+      )
+      yield* inspector.resolve(world.id, "B", "once")
+      yield* inspector.resolve(world.id, "B", "once")
+      assert.include((yield* refusal(inspector.resolve(world.id, "B", "twice"))).message, "is on its way")
+      assert.deepStrictEqual(yield* world.result, Exit.succeed("after once"))
+      assert.strictEqual((yield* world.entries).filter((_) => _._tag === "Resolved").length, 1)
+      assert.strictEqual((yield* refusal(inspector.resolve(world.id, "B", "twice")))._tag, "NotAccepting")
+    }).pipe(Effect.scoped))
+})
+
+describe("answers", () => {
+  const broken = World.body(({ step }) => Effect.andThen(step("A"), step("B")))
+  const parked = Effect.gen(function*() {
+    const world = yield* World.make(broken, partsWith({ B: ["die"] }))
+    assert.strictEqual(World.whyParked(yield* world.execute).why._tag, "Defect")
+    return { world, inspector: yield* inspectorOf(world) }
+  })
+
+  it.effect("given twice to one park are taken once", () =>
+    Effect.gen(function*() {
+      const { inspector, world } = yield* parked
+      yield* inspector.retry(world.id)
+      yield* inspector.retry(world.id)
+      assert.deepStrictEqual(yield* world.result, Exit.succeed("B done"))
+      assert.strictEqual((yield* world.entries).filter((_) => _._tag === "Resolved").length, 1)
+      assert.deepStrictEqual(world.parts.log, ["A", "B", "B"])
+    }).pipe(Effect.scoped))
+
+  it.effect("to a park that is over do not touch the next one", () =>
+    Effect.gen(function*() {
+      const world = yield* World.make(broken, partsWith({ B: ["die", "die"] }))
+      yield* world.execute
+      const { encoded } = world.recorded.store
+      const late = JSON.stringify({ _tag: "Resolve", resolution: { _tag: "Rollback" }, actor: "late", park: 1 })
+      yield* world.resume
+      yield* taken
+      assert.strictEqual((yield* world.status)._tag, "Parked")
+      yield* Effect.orDie(encoded.send({ execution: world.id, message: late, now: 0, refuse: [] }))
+      yield* taken
+      assert.strictEqual((yield* world.status)._tag, "Parked")
+      assert.deepStrictEqual(world.parts.log, ["A", "B", "B"])
+      const refused = (yield* world.entries).filter((_) => _._tag === "ResolutionRefused")
+      assert.deepStrictEqual(refused.map((_) => _.issue), ["it is not parked, or not for this any more"])
+    }).pipe(Effect.scoped))
+
+  it.effect("are refused with a typed error where nobody asked", () =>
+    Effect.gen(function*() {
+      const world = yield* World.make(broken)
+      const inspector = yield* inspectorOf(world)
+      assert.strictEqual((yield* refusal(inspector.retry("S/none")))._tag, "UnknownExecution")
+      world.parts.gate("B")
+      yield* world.start
+      yield* world.parts.hasBegun("B")
+      for (
+        const call of [
+          inspector.retry(world.id),
+          inspector.rollback(world.id),
+          inspector.abandon(world.id, "x"),
+          inspector.skip(world.id, "A", "x"),
+          inspector.resolve(world.id, "B", "x")
+        ]
+      ) {
+        assert.strictEqual((yield* refusal(call))._tag, "NotAccepting")
+      }
+      yield* world.parts.gate("B").open
+      assert.deepStrictEqual(yield* world.result, Exit.succeed("B done"))
+      assert.strictEqual((yield* refusal(inspector.abandon(world.id, "x")))._tag, "NotAccepting")
+    }).pipe(Effect.scoped))
+
+  it.effect("are refused where they hold what cannot be stored", () =>
+    Effect.gen(function*() {
+      const { inspector, world } = yield* parked
+      assert.include((yield* refusal(inspector.retry(world.id, "a\u0000b"))).message, "cannot be stored")
+      assert.include((yield* refusal(inspector.resolve(world.id, "B", "\ud800"))).message, "")
+      yield* inspector.retry(world.id)
+      yield* world.result
+    }).pipe(Effect.scoped))
+
+  it.effect("past the point of no return: no way back, no step left out; a value, a retry or an end", () =>
+    Effect.gen(function*() {
+      const live = World.settled(({ retryable, step }) => ({
+        attempt: step("A"),
+        settle: () => retryable("B", { retry: Schedule.recurs(0) })
+      }))
+      const world = yield* World.make(live, partsWith({ B: ["refuse"] }))
+      assert.strictEqual(World.whyParked(yield* world.execute).why._tag, "Exhausted")
+      const inspector = yield* inspectorOf(world)
+      assert.strictEqual((yield* refusal(inspector.rollback(world.id)))._tag, "TooLate")
+      assert.include((yield* refusal(inspector.skip(world.id, "B", "x"))).message, "B cannot be left out")
+      yield* inspector.resolve(world.id, "B", "by hand")
+      assert.deepStrictEqual(yield* world.result, Exit.succeed("by hand"))
+    }).pipe(Effect.scoped))
+
+  it.effect("survive the death of the worker that takes them, at every append", () =>
+    Effect.gen(function*() {
+      for (const answer of ["retry", "rollback", "abandon", "skip"] as const) {
+        const live = World.body(({ step }) => Effect.andThen(step("A"), Effect.andThen(step("B"), step("C"))))
+        const parts = () => partsWith(answer === "skip" ? {} : { B: ["die"] })
+        const world = yield* World.make(
+          live,
+          answer === "skip" ? partsWith({ C: ["refuse"], "undo B": ["refuse"] }) : parts()
+        )
+        yield* world.execute
+        const inspector = yield* inspectorOf(world)
+        if (answer === "skip") yield* inspector.skip(world.id, "B", "by hand")
+        else if (answer === "abandon") yield* inspector.abandon(world.id, "x")
+        else yield* inspector[answer](world.id)
+        const expected = yield* world.result
+        const appends = (yield* world.journal).length
+        const resolvedAt = (yield* world.journal).findIndex((_) => _.includes("Resolved"))
+        for (let n = resolvedAt + 1; n < appends; n++) {
+          const recovered = yield* world.crashed(n, live, World.makeParts())
+          const exit = yield* recovered.result
+          assert.deepStrictEqual(String(exit), String(expected), `${answer}, cut after ${n} of ${appends}`)
+        }
+      }
+    }).pipe(Effect.scoped))
+})
+
+describe("a roll-back that the code no longer knows", () => {
+  it.effect("names what it misses, and ends once that is skipped", () =>
+    Effect.gen(function*() {
+      const world = yield* World.make(row, partsWith({ C: ["die"] }))
+      yield* world.execute
+      const without = World.body(({ step }) => Effect.andThen(step("A"), step("C")))
+      const next = yield* world.crashed((yield* world.journal).length, without)
+      const inspector = yield* inspectorOf(next)
+      yield* inspector.rollback(next.id)
+      yield* taken
+      const parked = World.whyParked(yield* next.result)
+      assert.strictEqual(parked.why._tag, "Nondeterminism")
+      assert.include(SagaError.describe(parked.why), "compensations of B")
+      yield* inspector.skip(next.id, "B", "by hand")
+      assert.instanceOf(reasonOf(World.errorOf(yield* next.result)), SagaError.RolledBackByOperator)
+      // C died, so it is settled first: run again under its key, then undone.
+      assert.deepStrictEqual(next.parts.log.slice(3), ["C", "undo C", "undo A"])
+    }).pipe(Effect.scoped))
+})
+
+describe("looking", () => {
+  it.effect("get has it all", () =>
+    Effect.gen(function*() {
+      const world = yield* World.make(row)
+      yield* world.execute
+      const inspector = yield* inspectorOf(world)
+      const found = yield* inspector.get(world.id)
+      assert.deepStrictEqual(found.payload, { id: "1" })
+      assert.strictEqual(found.summary.status, "completed")
+      assert.strictEqual(found.state.phase, "completed")
+      assert.deepStrictEqual(found.steps.map((_) => [_.step, _.status]), [
+        ["A", "completed"],
+        ["B", "completed"],
+        ["C", "completed"]
+      ])
+      assert.deepStrictEqual(found.compensations.map((_) => _.status), ["pending", "pending", "pending"])
+      assert.deepStrictEqual(found.unread, [])
+      assert.strictEqual((yield* refusal(inspector.get("S/none")))._tag, "UnknownExecution")
+    }).pipe(Effect.scoped))
+
+  it.effect("stateAt says where it stood after each append", () =>
+    Effect.gen(function*() {
+      const world = yield* World.make(row, partsWith({ C: ["refuse"] }))
+      yield* world.execute
+      const inspector = yield* inspectorOf(world)
+      const { next } = yield* inspector.journal(world.id)
+      const phases: Array<string> = []
+      for (let seq = 0; seq < next; seq++) phases.push((yield* inspector.stateAt(world.id, seq)).phase)
+      assert.deepStrictEqual([...new Set(phases)], ["running", "compensating", "rolledback"])
+      for (const seq of [-1, next, 0.5]) {
+        assert.strictEqual((yield* refusal(inspector.stateAt(world.id, seq)))._tag, "QueryInvalid")
+      }
+    }).pipe(Effect.scoped))
+
+  it.effect("watch gives where it stands, every change, and ends with it", () =>
+    Effect.gen(function*() {
+      const live = World.body(({ step }) =>
+        Effect.andThen(step("A"), Effect.andThen(Effect.sleep("3 seconds"), step("B")))
+      )
+      const world = yield* World.make(live)
+      const inspector = yield* inspectorOf(world)
+      assert.strictEqual(
+        (yield* refusal(Stream.runCollect(inspector.watch(world.id))))._tag,
+        "UnknownExecution"
+      )
+      yield* world.start
+      const watching = yield* Effect.forkChild(Stream.runCollect(inspector.watch(world.id)))
+      yield* world.result
+      for (let i = 0; i < 10; i++) yield* Effect.andThen(TestClock.adjust("500 millis"), World.quiet)
+      const changes = yield* Fiber.join(watching)
+      assert.strictEqual(changes.at(-1)!.state.phase, "completed")
+      assert.deepStrictEqual(changes.flatMap((_) => _.entries), yield* world.entries)
+      assert.isAbove(changes.length, 1)
+    }).pipe(Effect.scoped))
+})
+
+void [Journal, Layer, Saga, SagaEngine, Schema, Step, Timer]
