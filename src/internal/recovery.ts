@@ -334,7 +334,12 @@ const goOn = Effect.fnUntraced(function*({ run, state }: Past) {
   const { core } = run
   if (state.rollback !== undefined) return yield* goOnUndoing(run, state.rollback)
   if (state.requested !== undefined && !core.pivotPassed) Run.undo(run, state.requested)
-  Run.watchDeadline(run, state.deadline)
+  // One that passed while nobody owned the execution comes before anything new.
+  if (state.deadline === undefined || state.deadline > core.clock.currentTimeMillisUnsafe()) {
+    Run.watchDeadline(run, state.deadline)
+  } else {
+    Run.passDeadline(run, state.deadline)
+  }
   for (const task of run.tasks.values()) {
     if (task.phase !== "ready") continue
     // Its asker was interrupted when this process's predecessor still lived: nothing new is tried.

@@ -366,11 +366,19 @@ export const mayUndo = ({ core, rollback }: Run): boolean =>
 export const watchDeadline = (run: Run, deadline: number | undefined): void => {
   if (deadline === undefined || run.core.pivotPassed || run.rollback !== undefined) return
   run.deadline = deadline
-  Core.wakeAt(run.core, deadline, () => {
-    if (run.ending !== undefined || run.core.draining || !mayUndo(run)) return
-    Core.record(run.core, { _tag: "DeadlinePassed", at: Core.now(run.core) })
-    undo(run, { _tag: "DeadlineExceeded", deadline })
-  })
+  Core.wakeAt(run.core, deadline, () => passDeadline(run, deadline))
+}
+
+/**
+ * The deadline has passed.
+ *
+ * @category moves
+ * @since 0.1.0
+ */
+export const passDeadline = (run: Run, deadline: number): void => {
+  if (run.ending !== undefined || run.core.draining || !mayUndo(run)) return
+  Core.record(run.core, { _tag: "DeadlinePassed", at: Core.now(run.core) })
+  undo(run, { _tag: "DeadlineExceeded", deadline })
 }
 
 /**

@@ -98,7 +98,7 @@ export const steps = (run: Run.Run, task: Run.StepsTask): void => {
  * @since 0.1.0
  */
 export const namedSteps = (run: Run.Run, names: ReadonlyArray<string>): ReadonlyArray<Held> =>
-  [...run.held.values()].filter((_) => _.status === "held" && names.includes(_.ref.name))
+  [...run.held.values()].filter((_) => _.status === "held" && names.includes(_.ref.name) && !isTaken(run, _))
 
 /**
  * What the code that named them learns: the names of the steps that were undone, the last one first.
@@ -204,6 +204,15 @@ export const causeOf = (
 const forget = (run: Run.Run, key: string): void => {
   run.held.delete(key)
   run.executed.delete(key)
+}
+
+/** Another roll-back undoes it, though it may not have come to it yet. */
+const isTaken = (run: Run.Run, one: Held): boolean => {
+  for (const task of run.tasks.values()) {
+    if (!Run.undoes(task) || task.phase === "done") continue
+    if (task._tag === "Steps" ? task.steps.includes(one.key) : inScope(one.asked, task.scope)) return true
+  }
+  return false
 }
 
 const inScope = (asked: Asked, scope: string): boolean => Journal.isWithin(asked.scope, scope)

@@ -3,7 +3,7 @@
  * to look at its journal, and to take it up from any place of that journal in another process.
  */
 import { assert } from "@effect/vitest"
-import { Cause, Effect, Exit, Fiber, Latch, Layer, Option, Schema, type Scope, Struct } from "effect"
+import { Cause, type Duration, Effect, Exit, Fiber, Latch, Layer, Option, Schema, type Scope, Struct } from "effect"
 import { Saga, SagaEngine, SagaError, SagaStore, Step } from "effect-saga"
 import * as TestClock from "effect/testing/TestClock"
 import type * as Journal from "../../src/Journal.ts"
@@ -114,20 +114,32 @@ export type Steps = ReturnType<typeof steps> & { readonly parts: Parts }
 // definitions
 // ---------------------------------------------------------------------------------------------------------------------
 
-export const definition = Saga.make("S", {
-  payload: Schema.Struct({ id: Schema.String, note: Schema.optionalKey(Schema.String) }),
-  success: Schema.String,
-  error: Schema.Union([Refused, Step.TimedOut]),
-  compensationError: Schema.Union([Stuck, Step.TimedOut]),
-  idempotencyKey: (order) => order.id
-})
+/** What a test may set of the saga itself, without the types. */
+export interface SagaOptions {
+  readonly deadline?: Duration.Input
+  readonly onDefect?: "park" | "rollback"
+  readonly compensation?: "sequential" | "parallel"
+  readonly compensationDefaults?: unknown
+}
+
+export const definitionWith = (options: SagaOptions) =>
+  Saga.make("S", {
+    payload: Schema.Struct({ id: Schema.String, note: Schema.optionalKey(Schema.String) }),
+    success: Schema.String,
+    error: Schema.Union([Refused, Step.TimedOut]),
+    compensationError: Schema.Union([Stuck, Step.TimedOut]),
+    idempotencyKey: (order) => order.id,
+    ...options as object
+  })
+
+export const definition = definitionWith({})
 
 /** The layer that runs a body. */
 export type Live = (parts: Steps) => Layer.Layer<never, never, SagaEngine.SagaEngine>
 
 /** A body without a point of no return; its result is stored as text. */
-export const body = (make: (parts: Steps) => Loose): Live => (parts) =>
-  definition.toLayer((() => Effect.map(Effect.suspend(() => make(parts)), String)) as never)
+export const body = (make: (parts: Steps) => Loose, options: SagaOptions = {}): Live => (parts) =>
+  definitionWith(options).toLayer((() => Effect.map(Effect.suspend(() => make(parts)), String)) as never)
 
 /** A body with a point of no return. */
 export const settled = (
@@ -135,11 +147,12 @@ export const settled = (
     readonly attempt: Loose
     readonly pivot?: (value: unknown) => unknown
     readonly settle: (value: unknown) => Loose
-  }
+  },
+  options: SagaOptions = {}
 ): Live =>
 (parts) => {
   const made = make(parts)
-  const attempted = definition.attempt((() => made.attempt) as never) as any
+  const attempted = definitionWith(options).attempt((() => made.attempt) as never) as any
   const decided = made.pivot === undefined ? attempted : attempted.pivot(made.pivot)
   return decided.settle((value: unknown) => Effect.map(made.settle(value), String))
 }
