@@ -390,6 +390,8 @@ export interface JournalState {
   received: number
   /** How often it was parked. */
   parks: number
+  /** Whether anything was done since it parked, other than leaving something out. */
+  touched: boolean
   pivotPassed: boolean
   /** A roll-back that was asked for and has not begun. */
   requested: RollbackCause | undefined

@@ -145,8 +145,8 @@ export const make = Effect.fnUntraced(function*(options: SagaWorker.Options) {
         ? failure(new SagaError.TooLate({ execution: id }))
         : failure(new SagaError.NotAccepting({ execution: id, status: sent.status, request: request(mail) }))
     }
-    const live = worker.live.get(id)
-    if (live !== undefined) return live.notify()
+    // It may be about to leave memory: then a claim finds the message.
+    worker.live.get(id)?.notify()
     yield* worker.poke
     yield* Effect.ignore(store.encoded.wake)
   })
@@ -242,8 +242,8 @@ export const layer: Layer.Layer<SagaEngine, SagaStore.StoreError, SagaStore.Saga
  *
  * **Details**
  *
- * The store is given too, for a `SagaInspector`. Closing it waits for nothing: what it would be recovered from goes with
- * it.
+ * The store is given too, for a `SagaInspector`. Closing it waits for nothing: what it would be recovered from goes
+ * with it.
  *
  * @category layers
  * @since 0.1.0

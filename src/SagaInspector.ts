@@ -3,13 +3,14 @@
  *
  * Everything is read from the store and derived by the journal's pure fold; there is no second place that could
  * disagree. Only the owner of an execution appends, so an answer is a message: durable when the call returns, taken by
- * the worker that claims the execution, and journaled with who gave it and why. The inspector needs a `SagaStore` and
- * runs no step.
+ * the worker that claims the execution, and journaled with who gave it and why. Closing one for good takes no worker.
+ * The inspector needs a `SagaStore` and runs no step.
  *
  * @since 0.1.0
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
+import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Equal from "effect/Equal"
@@ -253,6 +254,10 @@ export const rollback = (id: string, reason?: string) =>
 /**
  * Closes a parked execution for good: nothing more is done or undone. Those who wait for it get `Abandoned`.
  *
+ * **Details**
+ *
+ * Unlike the other answers it needs no worker with the handler: it is closed when the call returns.
+ *
  * @category resolutions
  * @since 0.1.0
  */
@@ -344,7 +349,10 @@ export const make: Effect.Effect<SagaInspector["Service"], never, SagaStore.Saga
       case "Applies":
         break
     }
-    if (waiting.length > 0) {
+    // Two things that are left out do not get into each other's way.
+    const alone = resolution._tag !== "Skip" ||
+      waiting.some((mail) => mail._tag !== "Resolve" || mail.resolution._tag !== "Skip")
+    if (waiting.length > 0 && alone) {
       return yield* refuse("another answer, or a cancel, is on its way to it: wait for what comes of that")
     }
     if (resolution._tag === "Resolve" && Option.isSome(engine)) {
@@ -371,6 +379,59 @@ export const make: Effect.Effect<SagaInspector["Service"], never, SagaStore.Saga
       return yield* failure(new SagaError.NotAccepting({ execution: id, status: sent.status, request }))
     }
     yield* Effect.ignore(encoded.wake)
+  })
+
+  /**
+   * Closes a parked execution by an append of its own: that needs no handler, which may be what is missing. The journal
+   * refuses it, or the worker that took the execution up meanwhile.
+   */
+  const abandon = Effect.fnUntraced(function*(id: string, because: string) {
+    const request = "to be abandoned"
+    const actor = yield* Actor
+    const token = SecureRandom.uuidV7Unsafe()
+    for (let attempt = 0; attempt < maxAttempts; attempt++) {
+      const { received, result, status } = yield* row(id)
+      const stored = yield* reading(id, encoded.journal(id))
+      const now = Journal.foldPrefix(SagaStore.decodePrefix(stored))
+      const verdict = now === undefined ? undefined : judge(now, { _tag: "Abandon" }, undefined)
+      if (status === "abandoned") return
+      const end = result === null ? undefined : Journal.decodeEnd(result)
+      const parked = end === undefined ? undefined : yield* Effect.orElseSucceed(end, () => undefined)
+      const unreadable = parked?._tag === "SagaParked" && parked.reason._tag === "Undecodable"
+      if (parked?._tag !== "SagaParked" || (verdict?._tag !== "Applies" && !unreadable)) {
+        return yield* failure(new SagaError.NotAccepting({ execution: id, status, request }))
+      }
+      const at = Math.max(parked.at, now?.at ?? 0, yield* Clock.currentTimeMillis)
+      const entry: Journal.EntryOf<"SagaAbandoned"> = { ...parked, _tag: "SagaAbandoned", at, actor, because }
+      const resolution: Journal.EntryOf<"Resolved"> = {
+        _tag: "Resolved",
+        at,
+        mail: received,
+        resolution: { _tag: "Abandon" },
+        actor,
+        reason: because,
+        park: now?.parks ?? 0
+      }
+      const entries = storable([resolution, entry], storableLimits)
+      if (Result.isFailure(entries)) {
+        const issue = entries.failure.message
+        return yield* failure(new SagaError.ResolutionRefused({ execution: id, request, issue }))
+      }
+      const append: SagaStore.Append = {
+        execution: id,
+        seq: stored.length,
+        token,
+        at,
+        entries: entries.success,
+        create: undefined,
+        row: { status: "abandoned", result: JSON.stringify(entry), worker: null, wakeAt: null, received }
+      }
+      const [kept] = yield* reading(id, encoded.append([append]))
+      if (kept === true) return
+      const { last, token: written } = yield* reading(id, encoded.witness(id, append.seq))
+      if (written === token && last === append.seq) return
+    }
+    return yield* failure(new SagaError.NotAccepting({ execution: id, status: "running", request }))
   })
 
   const ofStep = (
@@ -448,7 +509,7 @@ export const make: Effect.Effect<SagaInspector["Service"], never, SagaStore.Saga
     skip: (id, step, reason) =>
       answer(id, ofStep(step, (ref) => ({ _tag: "Skip", step: ref })), `a skip of ${nameOf(step)}`, reason),
     rollback: (id, reason) => answer(id, () => ({ _tag: "Rollback" }), "a roll-back", reason),
-    abandon: (id, reason) => answer(id, () => ({ _tag: "Abandon" }), "to be abandoned", reason)
+    abandon
   }
 })
 
@@ -503,6 +564,9 @@ const isOver = ({ phase }: Journal.JournalState): boolean =>
 
 /** Every status but `parked`: an answer to one that is not is refused where the row is locked. */
 const unparked = SagaStore.Status.literals.filter((status) => status !== "parked")
+
+/** How often an append that another one forestalled is tried again. */
+const maxAttempts = 8
 
 /** Where a page ends. */
 const cursor = ({ createdAt, id }: SagaStore.Summary): string => `${createdAt}/${id}`

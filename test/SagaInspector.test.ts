@@ -3,7 +3,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Layer, Schedule, Schema, Stream } from "effect"
-import { Journal, Saga, SagaEngine, SagaError, SagaInspector, SagaStore, Step, Timer } from "effect-saga"
+import { Saga, SagaEngine, SagaError, SagaInspector, SagaStore, Step } from "effect-saga"
 import * as TestClock from "effect/testing/TestClock"
 import { Refused, Stuck } from "./utils/Shop.ts"
 import * as World from "./utils/World.ts"
@@ -27,7 +27,7 @@ const reasonOf = (error: unknown): any => {
   return error.reason
 }
 
-const refusal = <A, E>(effect: Effect.Effect<A, E>) => Effect.map(Effect.flip(effect), reasonOf)
+const refusal = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.map(Effect.flip(effect), reasonOf)
 
 describe("a compensation that failed for good", () => {
   const parked = Effect.gen(function*() {
@@ -353,6 +353,58 @@ describe("answers", () => {
     }).pipe(Effect.scoped))
 })
 
+describe("several persons", () => {
+  it.effect("who each leave out another compensation are both heard", () =>
+    Effect.gen(function*() {
+      const world = yield* World.make(row, partsWith({ C: ["refuse"], "undo B": ["refuse"], "undo A": ["refuse"] }))
+      yield* world.execute
+      const inspector = yield* inspectorOf(world)
+      yield* Effect.provideService(inspector.skip(world.id, "B", "by hand"), SagaInspector.Actor, "ann")
+      yield* Effect.provideService(inspector.skip(world.id, "A", "by hand"), SagaInspector.Actor, "bob")
+      yield* Effect.provideService(inspector.skip(world.id, "A", "again"), SagaInspector.Actor, "bob")
+      assert.instanceOf(World.errorOf(yield* world.result), Refused)
+      const records = yield* inspector.compensations(world.id)
+      assert.deepStrictEqual(records.map((_) => [_.status, _.resolvedBy?.actor]), [["skipped", "bob"], [
+        "skipped",
+        "ann"
+      ]])
+    }).pipe(Effect.scoped))
+})
+
+describe("an execution that no worker has the code for", () => {
+  it.effect("is abandoned all the same", () =>
+    Effect.gen(function*() {
+      const world = yield* World.make(row, partsWith({ C: ["die"] }))
+      yield* world.execute
+      // A store with this journal, and nobody who runs it.
+      const { store } = yield* World.cut(world.recorded, world.id, (yield* world.journal).length)
+      const inspector = yield* Effect.provideService(SagaInspector.make, SagaStore.SagaStore, store)
+      yield* inspector.abandon(world.id, "the saga is gone")
+      yield* inspector.abandon(world.id, "the saga is gone")
+      const { state, summary } = yield* inspector.get(world.id)
+      assert.deepStrictEqual([summary.status, state.phase, summary.worker], ["abandoned", "abandoned", null])
+      assert.deepStrictEqual(state.resolutions.map((_) => _.reason), ["the saga is gone"])
+    }).pipe(Effect.scoped))
+
+  it.effect("also where nobody can read its journal", () =>
+    Effect.gen(function*() {
+      const world = yield* World.make(row, partsWith({ C: ["die"] }))
+      yield* world.execute
+      const { encoded } = world.recorded.store
+      const seq = (yield* world.journal).length
+      const foreign = { execution: world.id, seq, token: "newer", at: 0, entries: `[{"_tag":"FromTheFuture","at":0}]` }
+      yield* Effect.orDie(encoded.append([{ ...foreign, create: undefined, row: undefined }]))
+      const inspector = yield* inspectorOf(world)
+      assert.strictEqual((yield* refusal(inspector.journal(world.id)))._tag, "JournalUnreadable")
+      yield* world.resume
+      yield* taken
+      assert.strictEqual(World.whyParked(yield* world.result).why._tag, "Undecodable")
+      yield* inspector.abandon(world.id, "beyond repair")
+      assert.strictEqual((yield* world.status)._tag, "Abandoned")
+      assert.strictEqual(reasonOf(World.errorOf(yield* world.result))._tag, "Abandoned")
+    }).pipe(Effect.scoped))
+})
+
 describe("a roll-back that the code no longer knows", () => {
   it.effect("names what it misses, and ends once that is skipped", () =>
     Effect.gen(function*() {
@@ -393,6 +445,55 @@ describe("looking", () => {
       assert.strictEqual((yield* refusal(inspector.get("S/none")))._tag, "UnknownExecution")
     }).pipe(Effect.scoped))
 
+  it.effect("list finds executions by what they are, page by page, and as a stream", () =>
+    Effect.gen(function*() {
+      const Parcel = Saga.make("Parcel", {
+        payload: Schema.Struct({ id: Schema.String, city: Schema.String }),
+        error: Refused,
+        idempotencyKey: (parcel) => parcel.id,
+        tags: (parcel) => ({ city: parcel.city }),
+        version: 3
+      })
+      const live = Parcel.toLayer((parcel) =>
+        Step.make("Send", {
+          error: Refused,
+          execute: parcel.city === "Ulm" ? Effect.void : Effect.fail(new Refused({ step: "Send" })),
+          compensate: () => Effect.void
+        })
+      )
+      const layer = Layer.merge(live, SagaInspector.layer).pipe(Layer.provideMerge(SagaEngine.layerMemory))
+      yield* Effect.gen(function*() {
+        const inspector = yield* SagaInspector.SagaInspector
+        for (let n = 0; n < 7; n++) {
+          yield* Effect.exit(Parcel.execute({ id: `p${n}`, city: n % 3 === 0 ? "Bonn" : "Ulm" }))
+          yield* TestClock.adjust("1 hour")
+        }
+        const ids = (filter: SagaInspector.Filter) =>
+          Effect.map(inspector.list(filter), (page) => page.items.map((_) => _.id.slice("Parcel/".length)))
+        assert.deepStrictEqual(yield* ids({ tags: { city: "Bonn" } }), ["p6", "p3", "p0"])
+        assert.deepStrictEqual(yield* ids({ status: "rolledback", order: "oldest" }), ["p0", "p3", "p6"])
+        assert.deepStrictEqual(yield* ids({ status: ["completed", "parked"], limit: 2 }), ["p5", "p4"])
+        assert.deepStrictEqual(yield* ids({ version: 2 }), [])
+        assert.deepStrictEqual(yield* ids({ name: "Parcel", version: [2, 3], search: "/P1" }), ["p1"])
+        assert.deepStrictEqual(yield* ids({ olderThan: "6 hours" }), ["p1", "p0"])
+        assert.deepStrictEqual(yield* ids({ newerThan: "2 hours" }), ["p6"])
+        assert.deepStrictEqual(yield* ids({ olderThan: "2 hours", newerThan: "4 hours" }), ["p5", "p4"])
+        const first = yield* inspector.list({ limit: 4 })
+        const second = yield* inspector.list({ limit: 4, after: first.next })
+        assert.deepStrictEqual([first.items.length, second.items.length, second.next], [4, 3, undefined])
+        const all = yield* Stream.runCollect(inspector.stream({ limit: 3 }))
+        assert.deepStrictEqual(all, [...first.items, ...second.items])
+        for (const filter of [{ limit: 0 }, { limit: 1_001 }, { limit: 1.5 }, { after: "nonsense" }]) {
+          assert.strictEqual((yield* refusal(inspector.list(filter)))._tag, "QueryInvalid")
+        }
+        const { counts, oldestOpen, open, sagas } = yield* inspector.stats
+        assert.deepStrictEqual([counts.completed, counts.rolledback, open, oldestOpen], [4, 3, 0, undefined])
+        assert.deepStrictEqual(sagas.map((_) => [_.name, _.counts.completed]), [["Parcel", 4]])
+        const unstorable = yield* refusal(Parcel.start({ id: "x", city: "a\u0000" }))
+        assert.strictEqual(unstorable._tag, "PayloadInvalid")
+      }).pipe(Effect.provide(layer))
+    }))
+
   it.effect("stateAt says where it stood after each append", () =>
     Effect.gen(function*() {
       const world = yield* World.make(row, partsWith({ C: ["refuse"] }))
@@ -428,5 +529,3 @@ describe("looking", () => {
       assert.isAbove(changes.length, 1)
     }).pipe(Effect.scoped))
 })
-
-void [Journal, Layer, Saga, SagaEngine, Schema, Step, Timer]

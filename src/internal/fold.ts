@@ -56,6 +56,7 @@ export const initial = (entry: EntryOf<"SagaStarted">): JournalState => ({
   claims: 0,
   received: 0,
   parks: 0,
+  touched: true,
   pivotPassed: false,
   requested: undefined,
   parking: undefined,
@@ -78,6 +79,7 @@ export const apply = (state: JournalState, entry: Entry): string | undefined => 
   const illegal = step(state, entry)
   if (illegal !== undefined) return illegal
   state.at = Math.max(state.at, entry.at)
+  if (!looks.includes(entry._tag)) state.touched = true
   if (entry._tag !== "Claimed") {
     state.claims = 0
     state.suspended = entry._tag === "Suspended" ? entry.wakeAt : undefined
@@ -208,6 +210,16 @@ const wakes: ReadonlyArray<Entry["_tag"]> = [
   "SagaAbandoned"
 ]
 
+/** What does not move an execution from where it parked. */
+const looks: ReadonlyArray<Entry["_tag"]> = [
+  "Claimed",
+  "Resolved",
+  "ResolutionRefused",
+  "StepWithdrawn",
+  "ParkRequested",
+  "SagaParked"
+]
+
 /** A step that has begun and not ended. */
 const inFlight = (state: JournalState): string | undefined => {
   for (const { ref, status } of state.steps.values()) if (status === "started") return refName(ref)
@@ -251,10 +263,12 @@ const resolved = (state: JournalState, entry: EntryOf<"Resolved">): string | und
   state.resolutions.push({ at, actor, reason, resolution, park: entry.park ?? state.parks })
   switch (resolution._tag) {
     case "Retry":
+      state.touched = true
       unpark(state)
       restart(state, by)
       return undefined
     case "Rollback":
+      state.touched = true
       return request(state, { _tag: "Operator", actor: actor ?? "", reason: reason ?? "" }, by)
     case "Abandon":
       return undefined
@@ -333,8 +347,9 @@ const endEntry = (
       state.phase = "rolledback"
       break
     case "SagaParked":
-      // One that was looked at and left as it is was parked only once.
-      if (state.phase !== "parked") state.parks++
+      // One that was looked at, or of which a person only left something out, is still parked for the same.
+      if (state.phase !== "parked" && state.touched) state.parks++
+      state.touched = false
       state.parking = undefined
       state.phase = "parked"
       break

@@ -1,7 +1,7 @@
 /**
- * Rule 18 in full: every outcome of the deciding step, with everything that can happen to a compensation, sequential and
- * parallel, going on and halting, forward, under a cancel and under a deadline. What must come of each case is computed
- * by a model that knows nothing of the library (`utils/tableModel.ts`).
+ * Rule 18 in full: every outcome of the deciding step, with everything that can happen to a compensation, sequential
+ * and parallel, going on and halting, forward, under a cancel and under a deadline. What must come of each case is
+ * computed by a model that knows nothing of the library (`utils/tableModel.ts`).
  */
 import { afterAll, assert, describe, it, layer } from "@effect/vitest"
 import { Effect, Layer } from "effect"
