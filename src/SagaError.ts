@@ -59,8 +59,8 @@ export interface Unresolved<out CE> {
 }
 
 /**
- * What made a parked execution roll back: the declared error of the body, a cancel, its deadline (milliseconds since
- * the epoch), a person, or a bug in a saga that rolls back on defects.
+ * What makes a parked execution roll back, now or once it goes on: the declared error of the body, a cancel, its
+ * deadline (milliseconds since the epoch), a person, or a bug in a saga that rolls back on defects.
  *
  * @category models
  * @since 0.1.0

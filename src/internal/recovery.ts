@@ -114,6 +114,7 @@ const takeUp = Effect.fnUntraced(function*(run: Run.Run, entries: ReadonlyArray<
   const state = Result.getOrThrow(Journal.fold(all))
   core.pivotPassed = state.pivotPassed
   run.rollback = state.rollback
+  run.requested = state.requested
   Run.setStatus(run, state.rollback !== undefined ? "compensating" : state.pivotPassed ? "settling" : "running")
   if (answer?.resolution._tag === "Abandon" && state.end?._tag === "SagaParked") {
     return Run.finishAbandoned(run, state.end, answer)

@@ -122,6 +122,8 @@ export interface Run {
   end: Journal.End | undefined
   ending: Ending | undefined
   rollback: Journal.RollbackCause | undefined
+  /** A roll-back that was asked for and has not begun. */
+  requested: Journal.RollbackCause | undefined
   /** The root roll-back runs now. */
   rollingBack: boolean
   /** When it rolls back unless it has passed its point of no return. */
@@ -168,6 +170,7 @@ export const make = (options: {
     end: undefined,
     ending: undefined,
     rollback: undefined,
+    requested: undefined,
     rollingBack: false,
     deadline: undefined
   }
@@ -339,6 +342,7 @@ export const seal = (run: Run, next: Core.Seal): void => {
  * @since 0.1.0
  */
 export const undo = (run: Run, cause: Journal.RollbackCause): void => {
+  run.requested ??= cause
   for (const task of run.tasks.values()) {
     if (task._tag === "Step" && task.request.kind === "pivot" && task.phase !== "done") {
       run.core.undoPending ??= cause
@@ -475,11 +479,12 @@ export const finishAbandoned = (
  * @since 0.1.0
  */
 export const finishPark = (run: Run, reason: ParkReason, unresolved = leftUndone(run)): void => {
+  const cause = run.rollback ?? run.requested
   finish(run, {
     _tag: "SagaParked",
     at: Core.now(run.core),
     reason,
-    ...(run.rollback === undefined ? undefined : { cause: run.rollback }),
+    ...(cause === undefined ? undefined : { cause }),
     unresolved
   }, "parked")
 }
@@ -510,7 +515,8 @@ const settled = (run: Run, task: Forward.StepTask | Forward.TimerTask, exit: Exi
   const { undoPending } = run.core
   if (undoPending !== undefined && task._tag === "Step" && task.request.kind === "pivot") {
     run.core.undoPending = undefined
-    if (Exit.isFailure(exit)) seal(run, { _tag: "Undo", cause: undoPending })
+    if (Exit.isSuccess(exit)) run.requested = undefined
+    else seal(run, { _tag: "Undo", cause: undoPending })
   }
   if (run.core.seal === undefined) answer(run, task.asked, exit, run.core.at)
   else task.asked.answered = true

@@ -149,7 +149,7 @@ describe("a check of a compensation", () => {
       assert.deepStrictEqual(undone(world.parts.log), ["undo A"])
     }).pipe(Effect.scoped))
 
-  it.effect("after a crash: Happened is not undone again, Never is, under its key; without one it is undone again", () =>
+  it.effect("after a crash: Happened is not undone again, Never is, with its key; without a check it is, too", () =>
     Effect.gen(function*() {
       const world = yield* World.make(checked([]), partsWith({ B: ["refuse"] })())
       world.parts.gate("undo A")
@@ -360,6 +360,18 @@ describe("Timer.sleep in a compensation", () => {
       const timers = (yield* world.entries).flatMap((_) => _._tag === "CompensationTimerSet" ? [_.wakeAt - _.at] : [])
       assert.deepStrictEqual(timers, [5_000, 5_000])
       assert.deepStrictEqual(yield* compensationsOf(world), ["A completed 2"])
+    }).pipe(Effect.scoped))
+
+  it.effect("an attempt that another process makes waits again too, at its full length", () =>
+    Effect.gen(function*() {
+      const live = waiting(5_000, { retry: spaced("1 minute", 1) })
+      const world = yield* World.make(live, partsWith({ B: ["refuse"], "undo A": ["refuse"] })())
+      yield* world.execute
+      const failed = (yield* world.journal).findIndex((_) => _.includes("CompensationAttemptFailed"))
+      const next = yield* world.crashed(failed + 1, live, World.makeParts())
+      assert.deepStrictEqual(World.errorOf(yield* next.result), new Refused({ step: "B" }))
+      const timers = (yield* next.entries).flatMap((_) => _._tag === "CompensationTimerSet" ? [_.wakeAt - _.at] : [])
+      assert.deepStrictEqual(timers, [5_000, 5_000])
     }).pipe(Effect.scoped))
 
   it.effect("after a resume of one that failed for good it waits again", () =>

@@ -195,9 +195,7 @@ const run = Effect.fnUntraced(function*(shape: Shapes.Shape) {
 const quietly = Layer.merge(TestClock.layer(), Logger.layer([]))
 
 const holds = (shape: Shapes.Shape): Promise<void> =>
-  Effect.runPromise(
-    Effect.scoped(Effect.orDie(run(shape))).pipe(Effect.provide(quietly))
-  )
+  Effect.runPromise(Effect.scoped(Effect.orDie(run(shape))).pipe(Effect.provide(quietly)))
 
 const fresh = Date.now() % 2 ** 31
 

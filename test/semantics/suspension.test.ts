@@ -166,7 +166,7 @@ describe("a long wait", () => {
       assert.deepStrictEqual(world.parts.log, ["A", "Ship", "Ship"])
     }).pipe(Effect.scoped))
 
-  it.effect("is left to the last that waits: while a sibling acts it stays, then it leaves until the first is due", () =>
+  it.effect("is left to the last that acts: beside a sibling it stays, then it leaves until the first is due", () =>
     Effect.gen(function*() {
       const live = World.body(({ step }) =>
         Effect.all([

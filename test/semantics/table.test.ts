@@ -1,6 +1,6 @@
 /**
- * Rule 18 in full: every outcome of the deciding step, with everything that can happen to a compensation, sequential
- * and parallel, going on and halting, forward, under a cancel and under a deadline. What must come of each case is
+ * Rule 18 in full: every outcome of the deciding step, with everything that can happen to a compensation, one by one or
+ * all at once, going on and halting, forward, under a cancel and under a deadline. What must come of each case is
  * computed by a model that knows nothing of the library (`utils/tableModel.ts`).
  */
 import { afterAll, assert, describe, it, layer } from "@effect/vitest"
@@ -33,6 +33,12 @@ describe("rule 18: the table, in memory", () => {
   }
 })
 
+/** Where nothing is undone, it does not matter how that would have been: then one case of each kind is enough. */
+const telling = Table.cases.filter((one) =>
+  Table.expected(one).order.length > 0 ||
+  (one.undoing === "succeeds" && one.mode === "sequential" && one.onFailure === "continue")
+)
+
 const inItsSchema = Layer.unwrap(Effect.map(Postgres.Postgres, ({ schema }) => SqlSagaStore.layer({ schema })))
 
 layer(inItsSchema.pipe(Layer.provide(Postgres.layer("table", { maxConnections: 10 }))), {
@@ -42,7 +48,7 @@ layer(inItsSchema.pipe(Layer.provide(Postgres.layer("table", { maxConnections: 1
     it.effect(outcome, () =>
       Effect.gen(function*() {
         const store = yield* SagaStore.SagaStore
-        const mine = Table.cases.flatMap((one, index) => one.outcome === outcome ? [{ one, index }] : [])
+        const mine = telling.flatMap((one, index) => one.outcome === outcome ? [{ one, index }] : [])
         yield* Effect.forEach(mine, ({ index, one }) =>
           Effect.map(TableWorld.run(store.encoded, one, `T${index}`), (seen) => {
             assert.deepStrictEqual(seen, Table.expected(one), Table.nameOf(one))

@@ -2,8 +2,7 @@
  * Random bodies for the laws of roll-back: steps in a row, at once and in scopes of their own, roll-backs by name in
  * the middle, hooks, and compensations that do not succeed at once.
  *
- * What an act does depends on its name and on the number of its attempt alone, so that it does the same in every
- * process.
+ * What an act does depends on its name and on the number of its attempt alone, so it does the same in every process.
  */
 import { Effect, Schedule } from "effect"
 import { Saga, Step } from "effect-saga"

@@ -148,7 +148,8 @@ const storeOf = (world: World, process: Process, busy: Busy): SagaStore.Encoded 
       if (process.dead) return Effect.never
       busy.begin()
       return Effect.flatMap(
-        Effect.ensuring(effect, Effect.sync(busy.end)),
+        // A database is in real time: what its client waits for would never come.
+        Effect.ensuring(TestClock.withLive(effect), Effect.sync(busy.end)),
         (answer) => process.dead ? Effect.never : Effect.succeed(answer)
       )
     })

@@ -95,7 +95,8 @@ export const expected = ({ direction, mode, onDefect, onFailure, outcome, undoin
   if (parks || (verdict === "stands" && direction === "forward")) {
     const pending = happened.map((step) => `${step} pending 0`)
     const end = parks ? `Parked ${verdict}` : "Completed"
-    return { ofC, end, original: undefined, order: [], undo: [], records: pending, unresolved: [], stands: happened }
+    const original = parks && direction !== "forward" ? causes[direction] : undefined
+    return { ofC, end, original, order: [], undo: [], records: pending, unresolved: [], stands: happened }
   }
   const cause = direction !== "forward" ? causes[direction] : verdict === "withdrawn" ? "Defect" : verdict
   const [undo, attempts, ended] = compensations[undoing]
