@@ -4,7 +4,7 @@
  */
 import { afterAll, assert, describe, it } from "@effect/vitest"
 import { Effect, Schedule } from "effect"
-import { Saga } from "effect-saga"
+import { Saga, Timer } from "effect-saga"
 import * as Crash from "../utils/Crash.ts"
 
 const retry = Schedule.exponential("1 second").pipe(Schedule.upTo({ times: 2 }))
@@ -23,6 +23,14 @@ const decided = (pivot: object = {}) =>
     pivot: () => decide("Pivot", pivot),
     settle: () => Effect.andThen(retryable("Ship"), retryable("Mail"))
   }))
+
+const inDoubt = Crash.body(({ step }) =>
+  Effect.gen(function*() {
+    yield* step("A")
+    yield* step("B", { timeout: "2 seconds", unknown: "park" })
+    return yield* step("D")
+  })
+)
 
 const scenarios: ReadonlyArray<Crash.Scenario> = [
   { name: "four steps", saga: ladder, ends: ["completed"] },
@@ -304,6 +312,205 @@ const scenarios: ReadonlyArray<Crash.Scenario> = [
     saga: ladder,
     faults: { D: ["refuse"], "undo B": ["die"] },
     ends: ["parked", "rolledback"]
+  },
+  ...(["continue", "halt"] as const).map((onFailure): Crash.Scenario => ({
+    name: `compensations at once, one fails for good, ${onFailure}`,
+    saga: Crash.body(({ step }) =>
+      Effect.gen(function*() {
+        for (const name of ["A", "B", "C"]) yield* step(name, { compensation: { onFailure, retry } })
+        return yield* step("D")
+      })
+    ),
+    options: { compensation: "parallel" },
+    faults: { D: ["refuse"], "undo B": always("refuse"), "undo A": ["refuse"] },
+    ends: ["parked"]
+  })),
+  {
+    name: "compensations that are asked for",
+    saga: Crash.body(({ asked, step }) =>
+      Effect.gen(function*() {
+        yield* asked("A", { timeout: "2 seconds", retry })
+        yield* asked("B", { timeout: "2 seconds", retry })
+        return yield* step("C")
+      })
+    ),
+    faults: { C: ["refuse"], "undo A": ["late"], "undo B": ["lost"] },
+    ends: ["rolledback"]
+  },
+  {
+    name: "a compensation that waits within",
+    saga: Crash.body(({ step, undoneBy }) =>
+      Effect.gen(function*() {
+        yield* step("A")
+        yield* undoneBy("B", (undo) => Effect.andThen(Timer.sleep("a second", "1 second"), undo))
+        yield* undoneBy("C", (undo) => Effect.andThen(Timer.sleep("a day", "4 seconds"), undo))
+        return yield* step("D")
+      })
+    ),
+    suspendAfter: "2 seconds",
+    faults: { D: ["refuse"] },
+    ends: ["rolledback"]
+  },
+  {
+    name: "waits that leave memory",
+    saga: Crash.body(({ step }) =>
+      Effect.gen(function*() {
+        yield* step("A", { compensation: { retry: Schedule.spaced("4 seconds").pipe(Schedule.upTo({ times: 2 })) } })
+        yield* Effect.sleep("4 seconds")
+        yield* step("B", { retry: Schedule.spaced("4 seconds").pipe(Schedule.upTo({ times: 2 })) })
+        return yield* step("C")
+      })
+    ),
+    suspendAfter: "2 seconds",
+    faults: { B: ["refuse"], C: ["refuse"], "undo A": ["refuse"] },
+    ends: ["rolledback"]
+  },
+  {
+    name: "waits beside each other that leave memory",
+    saga: Crash.body(({ step }) =>
+      Effect.andThen(
+        step("A"),
+        Effect.all([Effect.andThen(Effect.sleep("3 seconds"), step("X")), Effect.sleep("6 seconds"), step("Y")], {
+          concurrency: "unbounded"
+        })
+      )
+    ),
+    suspendAfter: "2 seconds",
+    ends: ["completed"]
+  },
+  {
+    name: "steps undone by their names, then asked for again",
+    saga: Crash.body(({ step }) =>
+      Effect.gen(function*() {
+        for (const name of ["A", "B", "C"]) yield* step(name)
+        yield* Saga.rollback("A", "C", "Z")
+        yield* step("C")
+        return yield* step("D")
+      })
+    ),
+    ends: ["completed"]
+  },
+  {
+    name: "steps undone by their names, and then all",
+    saga: Crash.body(({ step }) =>
+      Effect.gen(function*() {
+        for (const name of ["A", "B", "C"]) yield* step(name)
+        yield* Saga.rollback("B")
+        yield* step("B")
+        return yield* step("D")
+      })
+    ),
+    faults: { D: ["refuse"] },
+    ends: ["rolledback"]
+  },
+  {
+    name: "a step that is undone by its name, and cannot be",
+    saga: Crash.body(({ step }) =>
+      Effect.andThen(step("A"), Effect.andThen(step("B"), Effect.andThen(Saga.rollback("A"), step("C"))))
+    ),
+    faults: { "undo A": always("refuse") },
+    ends: ["parked"]
+  },
+  {
+    name: "a deadline that passes while a step waits to be tried again",
+    saga: Crash.body(({ step }) =>
+      Effect.andThen(step("A"), Effect.andThen(step("B", { retry: Schedule.spaced("2 seconds") }), step("C")))
+    ),
+    options: { deadline: "3 seconds" },
+    faults: { B: always("refuse") },
+    ends: ["rolledback"]
+  },
+  {
+    name: "a deadline that passes in somebody's sleep",
+    saga: Crash.body(({ step }) => Effect.andThen(step("A"), Effect.andThen(Effect.sleep("20 seconds"), step("B")))),
+    options: { deadline: "6 seconds" },
+    suspendAfter: "2 seconds",
+    ends: ["rolledback"]
+  },
+  {
+    name: "a deadline that comes when all is settled",
+    saga: decided(),
+    options: { deadline: "2 seconds" },
+    faults: { Ship: ["refuse", "refuse", "refuse", "refuse", "refuse"] },
+    ends: ["completed", "rolledback"]
+  },
+  {
+    name: "a bug in a step of a saga that rolls back on bugs",
+    saga: Crash.body(({ step }) =>
+      Effect.andThen(step("A"), Effect.all([step("X"), step("Y"), step("Z")], { concurrency: "unbounded" }))
+    ),
+    options: { onDefect: "rollback" },
+    faults: { Y: ["die"] },
+    ends: ["rolledback", "completed"]
+  },
+  {
+    name: "a bug in the body of a saga that rolls back on bugs",
+    saga: Crash.body(({ step }) => Effect.andThen(step("A"), Effect.die(new Error("a bug")))),
+    options: { onDefect: "rollback" },
+    ends: ["rolledback"]
+  },
+  {
+    name: "a bug in a step, and a person who lets it go on, twice",
+    saga: ladder,
+    faults: { C: ["die"] },
+    answers: [[(_, id) => _.retry(id), (_, id) => _.retry(id)]],
+    ends: ["completed", "parked"]
+  },
+  {
+    name: "a bug in a step, and a person who rolls it back",
+    saga: ladder,
+    faults: { C: ["die"] },
+    answers: [[(_, id) => _.rollback(id), (_, id) => _.retry(id)], [(_, id) => _.rollback(id)]],
+    ends: ["completed", "rolledback"]
+  },
+  {
+    name: "a bug in a step, and a person who closes it",
+    saga: ladder,
+    faults: { C: ["die"] },
+    answers: [[(_, id) => _.abandon(id, "sold"), (_, id) => _.retry(id)]],
+    ends: ["completed", "abandoned"]
+  },
+  {
+    name: "a step in doubt, and a person who knows its value",
+    saga: inDoubt,
+    faults: { B: ["late"], D: ["refuse"] },
+    // The first is no result of it, and keeps the second from being sent.
+    answers: [
+      [(_, id) => _.resolve(id, "B", 1), (_, id) => _.resolve(id, "B", "B done")],
+      [(_, id) => _.resolve(id, "B", "B done"), (_, id) => _.resolve(id, "B", "B done")]
+    ],
+    ends: ["rolledback"]
+  },
+  {
+    name: "a step in doubt, and a person who knows that it did not happen",
+    saga: inDoubt,
+    faults: { B: ["lost"] },
+    answers: [[(_, id) => _.skip(id, "B", "it is not there")], [(_, id) => _.retry(id), (_, id) => _.rollback(id)]],
+    ends: ["completed", "rolledback"]
+  },
+  {
+    name: "two compensations that fail for good, and a person who skips one and retries the other",
+    saga: ladder,
+    faults: { D: ["refuse"], "undo B": always("refuse"), "undo C": ["refuse"] },
+    answers: [
+      [(_, id) => _.skip(id, "B", "by hand"), (_, id) => _.skip(id, "B", "by hand")],
+      [(_, id) => _.retry(id), (_, id) => _.retry(id)]
+    ],
+    ends: ["rolledback"]
+  },
+  {
+    name: "a scope whose compensation fails for good, and a person who skips it",
+    saga: Crash.body(({ step }) =>
+      Effect.gen(function*() {
+        yield* step("A")
+        return yield* Saga.scoped(Effect.andThen(step("Book"), Effect.andThen(step("Pack"), step("Truck")))).pipe(
+          Effect.catchTag("Refused", () => step("Ship"))
+        )
+      })
+    ),
+    faults: { Truck: ["refuse"], "undo Pack": always("refuse") },
+    answers: [[(_, id) => _.skip(id, "Pack", "by hand")]],
+    ends: ["completed"]
   }
 ]
 

@@ -7,8 +7,8 @@
  * timeline of durable appends and acts is what the checks read: no mock is asked.
  */
 import { assert } from "@effect/vitest"
-import { Cause, Effect, Exit, Latch, Layer, Logger, Option, Result, Schema, Scope } from "effect"
-import { Saga, SagaEngine, SagaStore, Step } from "effect-saga"
+import { Cause, type Duration, Effect, Exit, Latch, Layer, Logger, Option, Result, Schema, Scope } from "effect"
+import { Limits, Saga, SagaEngine, SagaInspector, SagaStore, Step } from "effect-saga"
 import * as TestClock from "effect/testing/TestClock"
 import * as Journal from "../../src/Journal.ts"
 import { Refused, Stuck } from "./Shop.ts"
@@ -25,10 +25,27 @@ export type Fault = "refuse" | "die" | "late" | "lost"
 
 export interface Scenario {
   readonly name: string
-  readonly saga: (parts: Parts) => Layer.Layer<never, never, SagaEngine.SagaEngine>
+  readonly saga: (
+    parts: Parts,
+    definition: ReturnType<typeof define>
+  ) => Layer.Layer<never, never, SagaEngine.SagaEngine>
   readonly faults?: Readonly<Record<string, ReadonlyArray<Fault>>>
   /** How it may end, whenever the process dies. */
   readonly ends: ReadonlyArray<SagaStore.Status>
+  /** What the definition says beside its schemas. */
+  readonly options?: Options
+  /** How long it may wait in memory. */
+  readonly suspendAfter?: Duration.Input
+  /** What a person answers each time it is parked; what does not apply is refused. */
+  readonly answers?: ReadonlyArray<ReadonlyArray<Answer>>
+}
+
+export type Answer = (inspector: SagaInspector.SagaInspector["Service"], id: string) => Effect.Effect<void, unknown>
+
+interface Options {
+  readonly deadline?: Duration.Input
+  readonly onDefect?: "rollback"
+  readonly compensation?: "parallel"
 }
 
 /** What happens to the process that passes a point. */
@@ -44,12 +61,15 @@ export interface Injection {
 // what is seen
 // ---------------------------------------------------------------------------------------------------------------------
 
+/** `ask`: whether an undoing happened. */
+type Act = "do" | "read" | "undo" | "check" | "ask"
+
 export type Event =
   | { readonly _tag: "Append"; readonly process: number; readonly entries: ReadonlyArray<Journal.Entry> }
   | {
     readonly _tag: "Act"
     readonly process: number
-    readonly act: "do" | "read" | "undo" | "check"
+    readonly act: Act
     readonly name: string
     readonly key: string
     readonly epoch: number
@@ -75,6 +95,7 @@ export interface Seen {
 export interface Parts {
   readonly act: (act: "do" | "read" | "undo", name: string) => Effect.Effect<string, Refused, Step.StepContext>
   readonly check: (key: string) => Effect.Effect<Option.Option<string>, never, Step.StepContext>
+  readonly ask: (key: string) => Effect.Effect<Option.Option<string>, never, Step.StepContext>
 }
 
 type Loose = Effect.Effect<any, any, any>
@@ -89,6 +110,7 @@ interface StepOptions {
 
 /** Steps whose acts the participants keep by their keys. */
 export const steps = (parts: Parts) => {
+  const undo = (name: string) => Effect.mapError(parts.act("undo", name), () => new Stuck({ step: name }))
   const options = (act: "do" | "read", name: string, { check, ...given }: StepOptions) => ({
     success: Schema.String,
     error: Refused,
@@ -99,8 +121,21 @@ export const steps = (parts: Parts) => {
   return {
     step: (name: string, given: StepOptions = {}): Loose =>
       Step.make(name as "step", {
-        compensate: () => Effect.mapError(parts.act("undo", name), () => new Stuck({ step: name })),
+        compensate: () => undo(name),
         ...options("do", name, given)
+      } as never) as Loose,
+    /** Its compensation is asked for by its key. */
+    asked: (name: string, compensation: object): Loose =>
+      Step.make(name as "step", {
+        compensate: () => undo(name),
+        compensation: { check: parts.ask, ...compensation },
+        ...options("do", name, {})
+      } as never) as Loose,
+    /** Its compensation does something around what undoes it. */
+    undoneBy: (name: string, compensate: (undo: Loose) => Loose): Loose =>
+      Step.make(name as "step", {
+        compensate: () => compensate(undo(name)),
+        ...options("do", name, {})
       } as never) as Loose,
     readonly: (name: string, given: StepOptions = {}): Loose =>
       Step.readonly(name as "step", options("read", name, given) as never) as Loose,
@@ -108,28 +143,26 @@ export const steps = (parts: Parts) => {
       Step.retryable(name as "step", options("do", name, given) as never) as Loose,
     pivot: (name: string, given: StepOptions = {}): any =>
       Step.pivot(name as "step", options("do", name, given) as never),
-    onRollback: (name: string): Loose =>
-      Saga.onRollback(
-        name as "hook",
-        () => Effect.mapError(parts.act("undo", name), () => new Stuck({ step: name }))
-      ) as Loose,
+    onRollback: (name: string): Loose => Saga.onRollback(name as "hook", () => undo(name)) as Loose,
     onCommit: (name: string): Loose => Saga.onCommit(name as "hook", parts.act("do", name)) as Loose
   }
 }
 
 export type Steps = ReturnType<typeof steps>
 
-const definition = Saga.make("S", {
-  payload: Schema.Struct({ id: Schema.String }),
-  success: Schema.String,
-  error: Schema.Union([Refused, Step.TimedOut]),
-  compensationError: Schema.Union([Stuck, Step.TimedOut]),
-  idempotencyKey: (order) => order.id
-})
-const id = definition.executionId({ id: "1" })
+const define = (options: Options = {}) =>
+  Saga.make("S", {
+    payload: Schema.Struct({ id: Schema.String }),
+    success: Schema.String,
+    error: Schema.Union([Refused, Step.TimedOut]),
+    compensationError: Schema.Union([Stuck, Step.TimedOut]),
+    idempotencyKey: (order) => order.id,
+    ...options
+  })
+const id = define().executionId({ id: "1" })
 
 /** A body without a point of no return. */
-export const body = (make: (steps: Steps) => Loose): Scenario["saga"] => (parts) =>
+export const body = (make: (steps: Steps) => Loose): Scenario["saga"] => (parts, definition) =>
   definition.toLayer((() => Effect.map(Effect.suspend(() => make(steps(parts))), String)) as never)
 
 /** A body with one. */
@@ -140,7 +173,7 @@ export const settled = (
     readonly settle: (value: unknown) => Loose
   }
 ): Scenario["saga"] =>
-(parts) => {
+(parts, definition) => {
   const made = make(steps(parts))
   const attempted = definition.attempt((() => made.attempt) as never) as any
   const decided = made.pivot === undefined ? attempted : attempted.pivot(made.pivot)
@@ -264,7 +297,7 @@ const storeOf = (world: World, process: Process): SagaStore.Encoded => {
 }
 
 const partsOf = (world: World, process: Process): Parts => {
-  const record = (act: "do" | "read" | "undo" | "check", name: string, key: string, answer: string, epoch: number) => {
+  const record = (act: Act, name: string, key: string, answer: string, epoch: number) => {
     world.timeline.push({ _tag: "Act", process: process.index, act, name, key, epoch, answer })
   }
   return {
@@ -305,6 +338,15 @@ const partsOf = (world: World, process: Process): Parts => {
         record("check", step, key, known ?? "never", epoch)
         yield* pass(world, process, `after check ${step}`)
         return known === "ok" ? Option.some(`${step} done`) : Option.none()
+      }),
+    ask: (key) =>
+      Effect.gen(function*() {
+        const { epoch, step } = yield* Step.StepContext
+        yield* pass(world, process, `before ask ${step}`)
+        const known = world.answers.get(key)
+        record("ask", step, key, known ?? "never", epoch)
+        yield* pass(world, process, `after ask ${step}`)
+        return known === "ok" ? Option.some("undone") : Option.none()
       })
   }
 }
@@ -321,10 +363,10 @@ const quiet = (world: World): Effect.Effect<void> =>
 
 const settings = { lease: "600 millis", margin: "200 millis", poll: "300 millis", grace: "2 seconds" } as const
 
-const engine = (encoded: SagaStore.Encoded) =>
-  Layer.provide(
-    SagaEngine.layerOptions(settings),
-    Layer.succeed(SagaStore.SagaStore, SagaStore.make(encoded))
+const engine = (encoded: SagaStore.Encoded, suspendAfter: Duration.Input = "10 seconds") =>
+  SagaEngine.layerOptions(settings).pipe(
+    Layer.provide(Layer.succeed(SagaStore.SagaStore, SagaStore.make(encoded))),
+    Layer.provide(Layer.succeed(Limits.SuspendAfter, suspendAfter))
   )
 
 /** Runs a scenario to its end, with fresh processes where one is gone. */
@@ -337,7 +379,10 @@ export const run = (
     Effect.gen(function*() {
       const encoded = yield* makeStore
       const scope = yield* Effect.scope
+      const definition = define(scenario.options)
       const client = yield* Effect.orDie(Layer.build(engine(encoded)))
+      const inspector = yield* Effect.provideService(SagaInspector.make, SagaStore.SagaStore, SagaStore.make(encoded))
+      const answers = [...scenario.answers ?? []]
       const world: World = {
         scenario,
         encoded,
@@ -360,7 +405,10 @@ export const run = (
           const own = yield* Scope.make()
           world.closers.set(process, Scope.close(own, Exit.void))
           const context = yield* Effect.orDie(Layer.buildWithScope(
-            Layer.provideMerge(scenario.saga(partsOf(world, process)), engine(storeOf(world, process))),
+            Layer.provideMerge(
+              scenario.saga(partsOf(world, process), definition),
+              engine(storeOf(world, process), scenario.suspendAfter)
+            ),
             own
           ))
           if ((yield* Effect.orDie(encoded.read(id))) === null) {
@@ -383,7 +431,12 @@ export const run = (
         const row = yield* Effect.orDie(encoded.read(id))
         // Mail makes a parked execution due again; what comes after an end comes too late.
         const isOver = row !== null && row.result !== null && (row.status !== "parked" || row.mail <= row.received)
-        if (isOver && row.worker === null && !current.process.gone) break
+        if (isOver && row.worker === null && !current.process.gone) {
+          const next = row.status === "parked" ? answers.shift() : undefined
+          if (next === undefined) break
+          for (const answer of next) yield* Effect.ignore(answer(inspector, id))
+          continue
+        }
         if (round > 120) return hangs(`it stays ${row?.status ?? "unknown"} for ever`)
         yield* TestClock.adjust(round < 60 ? "400 millis" : round < 90 ? "10 seconds" : "1 hour")
       }
@@ -402,7 +455,12 @@ export const run = (
       }
       const polled = yield* Effect.exit(Effect.provideContext(definition.poll(id), client))
       const row = (yield* Effect.orDie(encoded.read(id)))!
-      const statuses = { Completed: "completed", RolledBack: "rolledback", Parked: "parked" } as Record<string, string>
+      const statuses = {
+        Completed: "completed",
+        RolledBack: "rolledback",
+        Parked: "parked",
+        Abandoned: "abandoned"
+      } as Record<string, string>
       if (Exit.isFailure(polled)) hangs(`poll failed with ${Cause.pretty(polled.cause)}`)
       else if (statuses[polled.value._tag] !== row.status) {
         hangs(`its row says ${row.status}, poll ${polled.value._tag}`)
@@ -505,7 +563,7 @@ const acting = ({ timeline }: Seen): ReadonlyArray<string> => {
     const what = `${event.act} ${event.name}`
     if (event.epoch < epoch) found.push(`${what} came from an earlier claim than what was done before it`)
     epoch = Math.max(epoch, event.epoch)
-    if (event.act === "undo") {
+    if (event.act === "undo" || event.act === "ask") {
       if (!undoing.has(of)) found.push(`${what} acted before its start was durable`)
       if (undone.has(of)) found.push(`${what} acted again after it was recorded as done`)
       continue
@@ -523,13 +581,14 @@ const acting = ({ timeline }: Seen): ReadonlyArray<string> => {
 }
 
 /** Compensations start in reverse order of completion, one after the other. */
-const order = ({ journal, timeline }: Seen): ReadonlyArray<string> => {
+const order = ({ journal, scenario, timeline }: Seen): ReadonlyArray<string> => {
   const found: Array<string> = []
+  if (scenario.options?.compensation === "parallel") return found
   const completed: Array<string> = []
   let last = Infinity
   for (const entry of journal) {
     if (entry._tag === "StepSucceeded") completed.push(refBase(entry))
-    if (entry._tag === "RollbackStarted") last = Infinity
+    if (entry._tag === "RollbackStarted" || entry._tag === "StepsRollbackStarted") last = Infinity
     if (entry._tag !== "CompensationStarted") continue
     const place = completed.indexOf(refBase(entry))
     if (place < 0) found.push(`${entry.name} is undone though it is not recorded as done`)
@@ -559,8 +618,12 @@ const conservation = ({ effects, journal, status, undone }: Seen): ReadonlyArray
   let rollback = false
   let anyRollback = false
   const named = new Set<string>()
+  const skipped = new Set<string>()
   for (const entry of journal) {
     if (entry._tag === "StepStarted") kinds.set(refBase(entry), entry.kind)
+    if (entry._tag === "StepsRollbackStarted") anyRollback = true
+    // What a person says to have taken care of is named as well.
+    if (entry._tag === "Resolved" && entry.resolution._tag === "Skip") skipped.add(refBase(entry.resolution.step))
     if (entry._tag === "RollbackStarted") {
       anyRollback = true
       if (entry.scope === "") rollback = true
@@ -571,8 +634,11 @@ const conservation = ({ effects, journal, status, undone }: Seen): ReadonlyArray
     if (times > 1) found.push(`${of} happened ${times} times`)
     if (!kinds.has(of)) found.push(`${of} happened and the journal does not know of it`)
     if (undone.has(of)) continue
+    if (skipped.has(of)) continue
     if (status === "rolledback") found.push(`${of} happened and was not undone`)
-    if (status === "parked" && rollback && !named.has(of)) found.push(`${of} happened and nobody says so`)
+    if ((status === "parked" || status === "abandoned") && rollback && !named.has(of)) {
+      found.push(`${of} happened and nobody says so`)
+    }
   }
   for (const of of undone) {
     if (!anyRollback) found.push(`${of} was undone though nothing rolled back`)
