@@ -80,6 +80,9 @@ const attempts = Effect.fnUntraced(function*(core: Core.Core, held: Held, cause:
   if (held.status === "held") {
     held.status = "running"
     yield* Core.recordDurably(core, () => ({ _tag: "CompensationStarted", at: Core.now(core), ...held.ref }))
+  } else {
+    // It was begun before; what let it go on, perhaps a person, comes before its next act.
+    yield* Core.durable(core)
   }
   const last = held.history.at(-1)
   const waited = last?.wakeAt !== undefined && last.wakeAt > core.clock.currentTimeMillisUnsafe()

@@ -189,6 +189,21 @@ export const recordDurably = (core: Core, make: () => Journal.Entry): Effect.Eff
   })
 
 /**
+ * Returns once everything that is recorded is durable. For what runs beside the driving fiber.
+ *
+ * @category recording
+ * @since 0.1.0
+ */
+export const durable = (core: Core): Effect.Effect<void> =>
+  Effect.callback((resume) => {
+    emit(core, () => {
+      if (core.pending.length === 0) return resume(Effect.void)
+      core.mustFlush = true
+      core.onDurable.push(() => resume(Effect.void))
+    })
+  })
+
+/**
  * Queues an event for the driving fiber.
  *
  * @category events

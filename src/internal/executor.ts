@@ -175,8 +175,13 @@ const endingOf = ({ durableEnd, run: { ending } }: Driver): Run.Ending =>
 const drive = Effect.fnUntraced(function*(driver: Driver, onPayload: (text: string) => void) {
   const { options, run } = driver
   const { core } = run
-  if (options.from._tag === "Claim") yield* Recovery.recover(run, options.from.seq, onPayload)
-  else yield* begin(run, options.from.create.payload)
+  if (options.from._tag === "Claim") {
+    yield* Recovery.recover(run, options.from.seq, onPayload)
+    // What was sent to it is durable before a step in flight is settled for it.
+    if (run.ending === undefined && core.pending.some(settles)) yield* flush(driver)
+  } else {
+    yield* begin(run, options.from.create.payload)
+  }
   while (!driver.abandoned) {
     const sealed = core.seal
     yield* advance(run)
@@ -204,6 +209,11 @@ const drive = Effect.fnUntraced(function*(driver: Driver, onPayload: (text: stri
     yield* handleEvents(driver)
   }
 })
+
+/** Whether an entry lets steps in flight be tried again, or settled. */
+const settles = (entry: Journal.Entry): boolean =>
+  entry._tag === "CancelRequested" || entry._tag === "DeadlinePassed" ||
+  (entry._tag === "Resolved" && entry.resolution._tag !== "Skip")
 
 const begin = Effect.fnUntraced(function*(run: Run.Run, payloadText: string) {
   const { body, core, handler } = run
@@ -236,6 +246,8 @@ const suspend = Effect.fnUntraced(function*(driver: Driver, wakeAt: number) {
   run.core.rowChanged = true
   driver.suspending = wakeAt
   yield* flush(driver)
+  // Where the store refused it for good, what is written next is its park.
+  driver.suspending = undefined
   if (run.ending === undefined) run.ending = { _tag: "Suspended", wakeAt }
 })
 

@@ -219,6 +219,20 @@ describe("a short wait", () => {
     }).pipe(Effect.scoped))
 })
 
+describe("an append that would suspend and that the store refuses for good", () => {
+  it.effect("parks the execution: its row says so, and nobody sleeps on it", () =>
+    Effect.gen(function*() {
+      const world = yield* World.make(hourBetween())
+      const refused = new SagaStore.StoreError({ operation: "append", retryable: false, cause: new Error("too odd") })
+      world.recorded.onAppend.current = (append) => {
+        if (append.entries.includes("TimerSet")) world.recorded.failures.push(refused)
+      }
+      assert.strictEqual(World.whyParked(yield* world.execute).why._tag, "Unencodable")
+      const { status, wakeAt, worker } = yield* row(world)
+      assert.deepStrictEqual([status, worker, wakeAt], ["parked", null, null])
+    }).pipe(Effect.scoped))
+})
+
 describe("what brings a suspended execution back", () => {
   /** A worker of which one can see what is in its memory. */
   const workerWith = Effect.fnUntraced(function*(live: World.Live, parts: World.Parts) {
