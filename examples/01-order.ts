@@ -51,11 +51,10 @@ const charge = (order: Order) =>
     error: Schema.Union([PaymentDeclined, PaymentsBusy]),
     execute: Payments.use((_) => _.charge(order)),
     // Only a busy provider is asked again; a declined card stays declined.
-    retry: Schedule.exponential("50 millis").pipe(
-      Schedule.setInputType<PaymentDeclined | PaymentsBusy | Step.TimedOut>(),
-      Schedule.while(({ input }) => input._tag === "PaymentsBusy"),
-      Schedule.upTo({ times: 4 })
-    ),
+    retry: {
+      schedule: Schedule.exponential("50 millis").pipe(Schedule.upTo({ times: 4 })),
+      while: (error) => error._tag === "PaymentsBusy"
+    },
     // Whoever does not know whether the card was charged asks the provider, by the key of the attempt.
     timeout: "5 seconds",
     check: (key) => Payments.use((_) => _.find(key)),

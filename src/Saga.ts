@@ -11,13 +11,12 @@ import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Execution from "./Execution.ts"
 import * as ExecutionId from "./ExecutionId.ts"
 import { codec } from "./internal/codec.ts"
 import { type Definition, SagaEngine } from "./internal/engine.ts"
-import { hook } from "./internal/step.ts"
+import { hook, schedule } from "./internal/step.ts"
 import { transact as transactInternal } from "./internal/transact.ts"
 import type {
   AnError,
@@ -322,7 +321,7 @@ export interface Options<P extends Schema.Top, S extends Schema.Top, E extends S
    * @default no retry, no timeout, "continue"
    */
   readonly compensationDefaults?: {
-    readonly retry?: Schedule.Schedule<unknown, CE["Type"]> | undefined
+    readonly retry?: Step.Retry<CE["Type"]> | undefined
     readonly timeout?: DefaultTimeout<CE["Type"], Step.TimedOut, Duration.Input> | undefined
     readonly onFailure?: "continue" | "halt" | undefined
   } | undefined
@@ -466,7 +465,7 @@ export const onRollback = <const Name extends string, CE, CR, CT extends Duratio
 export const onCommit = <const Name extends string, E, R>(
   name: Literal<Name>,
   effect: NoSteps<R> & Effect.Effect<unknown, E, R>,
-  options?: { readonly retry?: Schedule.Schedule<unknown, NoInfer<E> | Step.TimedOut> | undefined }
+  options?: { readonly retry?: Step.Retry<NoInfer<E> | Step.TimedOut> | undefined }
 ): Effect.Effect<void, never, Execution.Execution | Uses<Step.Plain<R>>> =>
   hook(name, { commit: { execute: Effect.asVoid(effect), retry: options?.retry } })
 
@@ -554,7 +553,7 @@ const makeProto = <
     onDefect: options.onDefect ?? "park",
     compensation: options.compensation ?? "sequential",
     compensationDefaults: {
-      retry: defaults?.retry,
+      retry: schedule(defaults?.retry),
       timeout: defaults?.timeout === undefined
         ? undefined
         : Duration.fromInputUnsafe(defaults.timeout as Duration.Input),

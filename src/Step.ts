@@ -106,6 +106,18 @@ export interface Pivot<Name extends string, A, E = never, R = never>
 export type Check<A> = Execution.Check<A>
 
 /**
+ * When to try again: a schedule over the errors, or one that applies only while an error is worth another try.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export type Retry<E> = Schedule.Schedule<unknown, E> | {
+  readonly schedule: Schedule.Schedule<unknown, E>
+  /** Whether to try again after this error: a pure function. */
+  readonly while: (error: E) => boolean
+}
+
+/**
  * How a step is stored and tried again.
  *
  * @category options
@@ -130,7 +142,7 @@ export interface Settings<S extends Schema.Top, E extends Schema.Top, T> {
    *
    * @default not at all
    */
-  readonly retry?: Schedule.Schedule<unknown, NoInfer<E["Type"] | Failing<T>>> | undefined
+  readonly retry?: Retry<NoInfer<E["Type"] | Failing<T>>> | undefined
 }
 
 /**
@@ -189,7 +201,7 @@ export interface CompensationOptions<CE, CT, CKR = never> {
    *
    * @default what the saga says, not at all where it says nothing
    */
-  readonly retry?: Schedule.Schedule<unknown, NoInfer<CE | Failing<CT>>> | undefined
+  readonly retry?: Retry<NoInfer<CE | Failing<CT>>> | undefined
   /**
    * How long one attempt may take. A timed-out attempt is tried again with the same key.
    *
@@ -401,7 +413,7 @@ export const retryable = <
      */
     readonly error?: (X & Schema.Schema<E> & Storable<X>) | undefined
     readonly execute: NoSteps<R> & Effect.Effect<S["Type"], E, R>
-    readonly retry?: Schedule.Schedule<unknown, NoInfer<E | Failing<T>>> | undefined
+    readonly retry?: Retry<NoInfer<E | Failing<T>>> | undefined
     readonly timeout?: T | undefined
   }
 ): Retryable<Name, S["Type"], Plain<R> | Codecs<S> | Codecs<X>> =>
@@ -624,6 +636,8 @@ export class StepContext extends Context.Service<StepContext, {
   readonly step: string
   /** The idempotency key of this attempt. */
   readonly key: string
+  /** In a compensation, the key under which its step happened; elsewhere that of this attempt. */
+  readonly stepKey: string
   /** Counted from 1, across restarts. */
   readonly attempt: number
   /** The `seq` of the claim under which this process acts: it grows with every takeover. */
@@ -643,6 +657,15 @@ export class StepContext extends Context.Service<StepContext, {
  * @since 0.1.0
  */
 export const idempotencyKey: Effect.Effect<string, never, StepContext> = StepContext.useSync((_) => _.key)
+
+/**
+ * In a compensation: the key under which its step happened, for a participant that wants to be told what to undo by the
+ * key of what it did. Elsewhere the same as `idempotencyKey`.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const stepKey: Effect.Effect<string, never, StepContext> = StepContext.useSync((_) => _.stepKey)
 
 /**
  * Which attempt this is, from 1, across restarts.

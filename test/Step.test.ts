@@ -2,8 +2,8 @@
  * The kinds of steps that are others in other words: resources, operations, snapshots, lists.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Effect, Exit, Schema } from "effect"
-import { Saga, SagaError, Step } from "effect-saga"
+import { Cause, Effect, Exit, Layer, Schedule, Schema } from "effect"
+import { Saga, SagaEngine, SagaError, Step } from "effect-saga"
 import { Refused, Stuck } from "./utils/Shop.ts"
 import * as World from "./utils/World.ts"
 
@@ -12,6 +12,95 @@ const refusing = (...acts: ReadonlyArray<string>) => {
   for (const act of acts) parts.faults.set(act, ["refuse"])
   return parts
 }
+
+describe("a retry that says for which errors", () => {
+  class Busy extends Schema.TaggedError<Busy>()("Busy", {}) {}
+  class Declined extends Schema.TaggedError<Declined>()("Declined", {}) {}
+  const retry = {
+    schedule: Schedule.spaced("1 second").pipe(Schedule.upTo({ times: 5 })),
+    while: (error: Busy | Declined) => error._tag === "Busy"
+  }
+  const Pay = Saga.make("Pay", {
+    payload: Schema.String,
+    error: Schema.Union([Busy, Declined]),
+    compensationError: Schema.Union([Busy, Declined]),
+    idempotencyKey: (id) => id,
+    compensationDefaults: { retry }
+  })
+  /** Answers with these errors, first to last, then succeeds. */
+  const bank = (log: Array<string>, act: string, answers: Array<Busy | Declined>) =>
+    Effect.suspend(() => {
+      log.push(act)
+      const answer = answers.shift()
+      return answer === undefined ? Effect.void : Effect.fail(answer)
+    })
+
+  it.effect("ends at another one, in a step and in a compensation", () =>
+    Effect.gen(function*() {
+      const log: Array<string> = []
+      const refund = bank(log, "refund", [new Busy(), new Declined(), new Busy()])
+      const live = Pay.toLayer(() =>
+        Effect.andThen(
+          Step.make("Charge", {
+            error: Schema.Union([Busy, Declined]),
+            execute: bank(log, "charge", [new Busy(), new Busy()]),
+            retry,
+            compensate: () => refund
+          }),
+          Step.make("Tip", {
+            error: Schema.Union([Busy, Declined]),
+            execute: bank(log, "tip", [new Busy(), new Declined(), new Busy()]),
+            retry,
+            compensate: () => Effect.void
+          })
+        )
+      )
+      const engine = yield* Layer.build(live.pipe(Layer.provideMerge(SagaEngine.layerMemory)))
+      const exit = yield* World.ended(Effect.provideContext(Pay.execute("1"), engine))
+      const parked = World.whyParked(exit)
+      assert.deepStrictEqual(log, ["charge", "charge", "charge", "tip", "tip", "refund", "refund"])
+      assert.deepStrictEqual(parked.unresolved, [{
+        step: "Charge",
+        attempts: 2,
+        error: new Declined(),
+        defect: undefined
+      }])
+      assert.deepStrictEqual(parked.original, { _tag: "Failed", error: new Declined() })
+    }).pipe(Effect.scoped))
+})
+
+describe("Step.stepKey", () => {
+  it.effect("tells a compensation the key of the attempt that happened, after a crash and in Saga.transact too", () =>
+    Effect.gen(function*() {
+      const live = World.body(({ parts, step }) =>
+        Effect.andThen(
+          step("A", {
+            retry: Schedule.recurs(2),
+            compensate: () => Effect.flatMap(Step.stepKey, (key) => parts.seen("undo", key))
+          }),
+          step("B")
+        )
+      )
+      const world = yield* World.make(live, refusing("A", "B"))
+      yield* world.execute
+      assert.deepStrictEqual(world.parts.log, ["A", "A", "B", "undo=S/1/0/A/0/1"])
+      const after = (yield* world.journal).findIndex((_) => _.includes("StepSucceeded A")) + 1
+      const recovered = yield* world.crashed(after, live, refusing("B"))
+      yield* recovered.result
+      assert.deepStrictEqual(recovered.parts.log, ["B", "undo=S/1/0/A/0/1"])
+
+      const log: Array<string> = []
+      yield* Effect.exit(Saga.transact(Effect.andThen(
+        Step.make("A", {
+          execute: Effect.flatMap(Step.stepKey, (key) => Effect.sync(() => void log.push(key))),
+          compensate: () => Effect.flatMap(Step.stepKey, (key) => Effect.sync(() => void log.push(key)))
+        }),
+        Effect.fail("no")
+      )))
+      assert.strictEqual(log.length, 2)
+      assert.strictEqual(log[0], log[1])
+    }).pipe(Effect.scoped))
+})
 
 describe("Step.resource", () => {
   it.effect("is deleted with what its creation gave, when the saga rolls back", () =>

@@ -33,6 +33,8 @@ export interface Held {
   readonly asked: Asked
   readonly compensation: Compensation
   readonly value: unknown
+  /** How often its step was refused before it happened: the ordinal in its key. */
+  readonly refusals: number
   status: "held" | "running" | "succeeded" | "failed" | "skipped"
   readonly history: Array<Journal.FailedAttempt>
   /** How many attempts have ended, also those that a person's retry took off its budget. */
@@ -150,6 +152,7 @@ const again = Effect.fnUntraced(function*(
 const context = (core: Core.Core, held: Held): Context.Context<never> =>
   Core.stepContext(core, held.asked, {
     key: Core.compensationKey(core, held.ref),
+    stepKey: Core.stepKey(core, held.ref, held.refusals),
     attempt: held.history.length + 1
   })
 

@@ -317,12 +317,13 @@ export const idleUntil = (core: Core, tasks: number): number | undefined => {
 export const stepContext = (
   core: Core,
   asked: Asked,
-  known: { readonly key: string; readonly attempt: number }
+  known: { readonly key: string; readonly stepKey?: string; readonly attempt: number }
 ): Context.Context<never> =>
   Context.add(outerContext(core, asked), Step.StepContext, {
     execution: core.id,
     step: asked.name,
     key: known.key,
+    stepKey: known.stepKey ?? known.key,
     attempt: known.attempt,
     epoch: core.epoch
   })

@@ -313,6 +313,7 @@ export const hold = (
       onFailure: compensation.onFailure ?? defaults.onFailure
     },
     value: exit.value,
+    refusals: task.refusals,
     status: "held",
     history: [],
     attempted: 0,

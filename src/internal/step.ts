@@ -9,7 +9,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Effectable from "effect/Effectable"
 import type * as Fiber from "effect/Fiber"
-import type * as Schedule from "effect/Schedule"
+import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Execution from "../Execution.ts"
 import type * as Journal from "../Journal.ts"
@@ -24,6 +24,17 @@ import { TimedOut } from "./timedOut.ts"
 export const TypeId = "~effect-saga/Step"
 
 /**
+ * When to try again, without its types.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Retry = Schedule.Schedule<unknown, never, unknown, unknown> | {
+  readonly schedule: Schedule.Schedule<unknown, never, unknown, unknown>
+  readonly while: (error: never) => boolean
+}
+
+/**
  * What the constructors take, without its types.
  *
  * @category models
@@ -33,7 +44,7 @@ export interface Options {
   readonly success?: Schema.Top | undefined
   readonly error?: Schema.Top | undefined
   readonly execute: Effect.Effect<unknown, unknown, unknown>
-  readonly retry?: Schedule.Schedule<unknown, never, unknown, unknown> | undefined
+  readonly retry?: Retry | undefined
   readonly timeout?: unknown
   readonly check?: Execution.CheckRequest | undefined
   readonly unknown?: "park" | "refused" | undefined
@@ -42,11 +53,24 @@ export interface Options {
     | undefined
   readonly commit?: Options | undefined
   readonly compensation?: {
-    readonly retry?: Schedule.Schedule<unknown, never, unknown, unknown> | undefined
+    readonly retry?: Retry | undefined
     readonly timeout?: unknown
     readonly onFailure?: "continue" | "halt" | undefined
     readonly check?: Execution.CheckRequest | undefined
   } | undefined
+}
+
+/**
+ * The schedule of a `retry` option: it is fed with the errors that the types allowed.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const schedule = (retry: Retry | undefined): Execution.StepRequest["retry"] => {
+  if (retry === undefined || Schedule.isSchedule(retry)) return retry as Execution.StepRequest["retry"]
+  return (retry.schedule as NonNullable<Execution.StepRequest["retry"]>).pipe(
+    Schedule.while(({ input }) => (retry.while as (error: unknown) => boolean)(input))
+  )
 }
 
 /**
@@ -110,13 +134,13 @@ const toRequest = (name: string, kind: Journal.Kind, options: Options): Executio
   success: codec(options.success ?? Schema.Void),
   error: codec(withTimedOut(options.error ?? Schema.Never)),
   execute: options.execute,
-  retry: options.retry as Execution.StepRequest["retry"],
+  retry: schedule(options.retry),
   timeout: duration(options.timeout),
   check: options.check,
   unknown: options.unknown,
   compensation: options.compensate === undefined ? undefined : {
     run: options.compensate as Execution.Compensation["run"],
-    retry: options.compensation?.retry as Execution.Compensation["retry"],
+    retry: schedule(options.compensation?.retry),
     timeout: duration(options.compensation?.timeout),
     onFailure: options.compensation?.onFailure,
     check: options.compensation?.check

@@ -60,8 +60,9 @@ export const transact = (body: Effect.Effect<unknown, unknown, unknown>): Effect
 interface Held {
   readonly request: Execution.StepRequest
   readonly compensation: Execution.Compensation
-  /** The key of its step. */
+  /** The key of its step, and that of the attempt that happened. */
   readonly step: string
+  readonly stepKey: string
   readonly scope: string
   readonly value: unknown
   readonly context: Context.Context<never>
@@ -124,8 +125,9 @@ const runStep = (
   state.occurrences.set(request.name, occurrence + 1)
   const key = `${state.id}/0/${ExecutionId.escape(request.name)}/${occurrence}`
   const outer = Context.omit(Execution.Execution, Execution.Waiting)(context)
+  const used = { key: `${key}/0` }
   return Effect.uninterruptibleMask((restore) =>
-    Effect.tap(attempts(state, request, outer, key, restore), (value) =>
+    Effect.tap(attempts(state, request, outer, key, used, restore), (value) =>
       Effect.sync(() => {
         const { commit, compensation } = request
         if (request.kind !== "onRollback" && request.kind !== "onCommit") {
@@ -134,7 +136,7 @@ const runStep = (
         if (commit !== undefined) state.commits.push({ request: commit, context: outer })
         if (compensation !== undefined) {
           const undoing = Context.add(outer, Execution.Waiting, waiting)
-          state.held.push({ request, compensation, step: key, scope, value, context: undoing })
+          state.held.push({ request, compensation, step: key, stepKey: used.key, scope, value, context: undoing })
         }
       }))
   )
@@ -148,6 +150,7 @@ const attempts = Effect.fnUntraced(function*(
   request: Execution.StepRequest,
   outer: Context.Context<never>,
   base: string,
+  used: { key: string },
   restore: Restore
 ) {
   let attempt = 1
@@ -155,6 +158,7 @@ const attempts = Effect.fnUntraced(function*(
   const next = yield* stepper(request.retry ?? (request.kind === "retryable" ? Attempt.endless : undefined), outer)
   while (true) {
     const key = `${base}/${refusals}`
+    used.key = key
     const outcome = yield* once(state, request.execute, request.timeout, outer, request.name, key, attempt++)
     if (outcome._tag === "Succeeded") return outcome.value
     if (outcome._tag === "StillRunning") return yield* stuck(state, request.name, attempt - 1)
@@ -213,9 +217,10 @@ const once = <A>(
   outer: Context.Context<never>,
   step: string,
   key: string,
-  attempt: number
+  attempt: number,
+  stepKey = key
 ): Effect.Effect<Attempt.Outcome<A, unknown>> => {
-  const known = { execution: state.id, step, key, attempt, epoch: 0 }
+  const known = { execution: state.id, step, key, stepKey, attempt, epoch: 0 }
   const scoped = Effect.scoped(effect as Effect.Effect<A, unknown, Scope.Scope>)
   return provide(
     Attempt.run(timeout === undefined ? scoped : Effect.interruptible(scoped), timeout, state.grace),
@@ -287,10 +292,12 @@ const compensate = Effect.fnUntraced(function*(state: State, one: Held, cause: C
   for (let attempt = 1;; attempt++) {
     const effect = Effect.suspend(() => compensation.run(one.value, cause))
     const key = `${one.step}/compensation`
-    const outcome = yield* once(state, effect, compensation.timeout, one.context, request.name, key, attempt)
+    const call = <A>(effect: Effect.Effect<A, unknown, unknown>, timeout: Execution.StepRequest["timeout"]) =>
+      once(state, effect, timeout, one.context, request.name, key, attempt, one.stepKey)
+    const outcome = yield* call(effect, compensation.timeout)
     if (outcome._tag === "Succeeded") return true
     if (compensation.check !== undefined && (outcome._tag === "Died" || outcome._tag === "TimedOut")) {
-      const found = yield* once(state, compensation.check(key), undefined, one.context, request.name, key, attempt)
+      const found = yield* call(compensation.check(key), undefined)
       if (found._tag === "Succeeded" && (found.value._tag === "Some" || found.value._tag === "Happened")) return true
     }
     if (outcome._tag === "Died") return leave(state, one, attempt, undefined, Attempt.defectMessage(outcome.cause))

@@ -100,6 +100,46 @@ describe("what a saga says for all its compensations", () => {
     })
   })
 
+  it("or a schedule with the errors that are worth another try, here and in a step", () => {
+    const schedule = Schedule.recurs(3)
+    Saga.make("All", {
+      payload: Order,
+      compensationError: RefundRejected,
+      compensationDefaults: { retry: { schedule, while: (error) => error._tag === "RefundRejected" } },
+      idempotencyKey
+    })
+    Step.make("Refund", {
+      error: OutOfStock,
+      execute: Effect.fail(new OutOfStock({ item: "1" })),
+      retry: {
+        schedule,
+        while: (error) => {
+          expect(error).type.toBe<OutOfStock | Step.TimedOut>()
+          return error._tag === "OutOfStock"
+        }
+      },
+      timeout: "1 second",
+      unknown: "refused",
+      compensate: () => Refunds.use((_) => _.refund("1")),
+      compensation: {
+        retry: {
+          schedule,
+          while: (error) => {
+            expect(error).type.toBe<RefundRejected>()
+            return true
+          }
+        }
+      }
+    })
+    Step.make("Refund", {
+      error: OutOfStock,
+      execute: Effect.fail(new OutOfStock({ item: "1" })),
+      // @ts-expect-error This comparison appears to be unintentional
+      retry: { schedule, while: (error) => error._tag === "Gone" },
+      compensate: () => Effect.void
+    })
+  })
+
   it("a timeout only where TimedOut is declared", () => {
     const compensationDefaults = { timeout: "1 second" } as const
     Saga.make("Timed", {
