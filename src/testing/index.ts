@@ -1,7 +1,8 @@
 /**
- * What users need to test with: the store's contract.
+ * What users need to test with: the store's contract, and a store that fails by a plan.
  *
  * @since 0.1.0
  */
 
+export * as FaultInjection from "./FaultInjection.ts"
 export * as StoreContract from "./StoreContract.ts"
