@@ -151,3 +151,23 @@ export class Waiting extends Context.Service<Waiting, {
 export const CurrentScope = Context.Reference<string>("effect-saga/Execution/CurrentScope", {
   defaultValue: () => ""
 })
+
+/**
+ * What a step asks of the world: its effect, whether that happened, its compensation, whether that happened.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type ActKind = "execute" | "check" | "compensate" | "checkCompensation"
+
+/**
+ * Wraps everything that steps do, for tests: what it gives is run instead. It runs where the act would, with the step's
+ * `StepContext`. Read when a handler is registered; undefined, as by default, it costs nothing.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export const Interceptor = Context.Reference<
+  | ((kind: ActKind, act: Effect.Effect<unknown, unknown, unknown>) => Effect.Effect<unknown, unknown, unknown>)
+  | undefined
+>("effect-saga/Execution/Interceptor", { defaultValue: () => undefined })

@@ -162,7 +162,7 @@ const attempt = (core: Core.Core, held: Held, cause: Cause.Cause<unknown>): Effe
   const waiting = waits(core, held)
   const effect = Effect.withFiber((fiber) => {
     waiting.fiber = fiber
-    return Effect.matchEffect(compensation.run(held.value, cause), {
+    return Effect.matchEffect(Core.intercepted(core, "compensate", compensation.run(held.value, cause)), {
       onSuccess: () => Effect.succeed(undefined),
       onFailure: (error) => toFailure(core, held, "failed", error)
     })
@@ -214,9 +214,11 @@ const ask = (core: Core.Core, held: Held, check: CheckRequest): Effect.Effect<Fo
     core,
     Effect.map(
       Effect.exit(Effect.scoped(
-        Effect.suspend(() => check(Core.compensationKey(core, held.ref))) as Effect.Effect<
-          Option.Option<unknown> | Check<unknown>
-        >
+        Core.intercepted(
+          core,
+          "checkCompensation",
+          Effect.suspend(() => check(Core.compensationKey(core, held.ref)))
+        ) as Effect.Effect<Option.Option<unknown> | Check<unknown>>
       )),
       (exit): Found => {
         if (Exit.isFailure(exit)) return { message: `its check died: ${Attempt.defectMessage(exit.cause)}` }

@@ -82,6 +82,7 @@ export interface Core {
   /** What the handler was registered with; the engine's clock and random numbers among it. */
   readonly context: Context.Context<never>
   readonly clock: Clock.Clock
+  readonly intercept: typeof Execution.Interceptor["Service"]
   readonly limits: Limits
   /** What the body's root fiber runs with. */
   bodyContext: Context.Context<never> | undefined
@@ -131,6 +132,7 @@ export interface Core {
 export const make = (options: Pick<Core, "id" | "handler" | "context" | "limits" | "mayAct">): Core => ({
   ...options,
   clock: Context.get(options.context, Clock.Clock),
+  intercept: Context.get(options.context, Execution.Interceptor),
   bodyContext: undefined,
   epoch: 0,
   at: 0,
@@ -354,6 +356,19 @@ export const provide = <A, E>(
   effect: Effect.Effect<A, E, unknown>,
   context: Context.Context<never>
 ): Effect.Effect<A, E> => Effect.provideContext(effect, context as Context.Context<unknown>)
+
+/**
+ * What a step asks of the world, as it is run: in tests, perhaps something else. An interceptor keeps the types of what
+ * it wraps, or its faults are those of a participant that does not.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const intercepted = <A, E, R>(
+  core: Core,
+  kind: Execution.ActKind,
+  act: Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> => core.intercept === undefined ? act : core.intercept(kind, act) as Effect.Effect<A, E, R>
 
 /**
  * The stored form of a request's identity.

@@ -253,9 +253,10 @@ const attempt = (to: Settler, task: StepTask): void => {
   if (!core.mayAct()) return core.leave()
   task.phase = "running"
   const { request } = task
+  const execute = Core.intercepted(core, "execute", request.execute)
   // What is known of the outcome is not lost to a timeout that comes while it is encoded.
   const stored = Effect.uninterruptibleMask((restore) =>
-    Effect.matchEffect(restore(Effect.scoped(request.execute as Effect.Effect<unknown, unknown, never>)), {
+    Effect.matchEffect(restore(Effect.scoped(execute as Effect.Effect<unknown, unknown, never>)), {
       onSuccess: (value) => encoded(to, request.success.encode(value), "the result of", task),
       onFailure: (error): Effect.Effect<StepOutcome, never, unknown> =>
         Effect.map(
@@ -371,9 +372,8 @@ const runCheck = (to: Settler, task: StepTask, why: Why, cause?: Cause.Cause<unk
   const { core } = to
   task.phase = "running"
   const check = task.request.check!
-  const answer = Effect.suspend(() => check(Core.stepKey(core, task.ref, task.refusals))).pipe(
-    Effect.flatMap((found) => toCheck(to, task, found))
-  )
+  const asked = Effect.suspend(() => check(Core.stepKey(core, task.ref, task.refusals)))
+  const answer = Effect.flatMap(Core.intercepted(core, "check", asked), (found) => toCheck(to, task, found))
   Core.fork(
     core,
     core.attempts,

@@ -5,4 +5,5 @@
  */
 
 export * as FaultInjection from "./FaultInjection.ts"
+export * as SagaTest from "./SagaTest.ts"
 export * as StoreContract from "./StoreContract.ts"

@@ -1,0 +1,306 @@
+/**
+ * An engine for tests: journals in memory, virtual time, a log of what steps did, and steps that fail on demand.
+ *
+ * It needs no test framework: everything is a layer or an effect. Steps run as they do in production, by the same
+ * executor; only what they ask of the world is logged and, where a test says so, disturbed.
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import * as TestClock from "effect/testing/TestClock"
+import * as Execution from "../Execution.ts"
+import * as SagaEngine from "../SagaEngine.ts"
+import * as SagaInspector from "../SagaInspector.ts"
+import * as SagaStore from "../SagaStore.ts"
+import * as Step from "../Step.ts"
+
+// ---------------------------------------------------------------------------------------------------------------------
+// models
+// ---------------------------------------------------------------------------------------------------------------------
+
+/**
+ * One thing that a step did.
+ *
+ * **Details**
+ *
+ * `name` is how the log says it: `Charge`, `undo Charge`, `check Charge`, `check undo Charge`. `at` is virtual time in
+ * milliseconds. `outcome` is undefined while it goes on.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Act {
+  readonly name: string
+  readonly kind: Execution.ActKind
+  readonly execution: string
+  readonly step: string
+  /** The idempotency key under which it was done. */
+  readonly key: string
+  readonly attempt: number
+  readonly at: number
+  outcome: "succeeded" | "failed" | "died" | "interrupted" | undefined
+}
+
+/**
+ * Which acts are disturbed: those of a step's effect unless `kind` says otherwise; the next one, or the next `times`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Which {
+  /**
+   * @default "execute"
+   */
+  readonly kind?: Execution.ActKind | undefined
+  /**
+   * @default 1
+   */
+  readonly times?: number | undefined
+}
+
+/**
+ * Nothing came of an effect within the time that a test gave it.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class NotEnded extends Schema.TaggedError<NotEnded>()("NotEnded", {
+  within: Schema.String,
+  log: Schema.Array(Schema.String)
+}) {
+  override get message(): string {
+    return `It has not ended within ${this.within} of virtual time. What steps did: ${
+      this.log.join(", ") || "nothing"
+    }. ` +
+      "Give it more time, or look for a step that hangs."
+  }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// services
+// ---------------------------------------------------------------------------------------------------------------------
+
+/**
+ * What a test sees and does.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class SagaTest extends Context.Service<SagaTest, {
+  /** What steps did, in the order in which they began. */
+  readonly acts: Effect.Effect<ReadonlyArray<Act>>
+  /** The same by name. */
+  readonly log: Effect.Effect<ReadonlyArray<string>>
+  /** How often an act was begun under an idempotency key. */
+  readonly times: (key: string) => Effect.Effect<number>
+  /** Replaces what a step asks of the world. */
+  readonly disturb: (step: string, by: Disturbance, which?: Which) => Effect.Effect<void>
+}>()("effect-saga/testing/SagaTest") {}
+
+/**
+ * What is run instead of an act; it may run the act itself.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Disturbance = (
+  act: Effect.Effect<unknown, unknown, unknown>
+) => Effect.Effect<unknown, unknown, unknown>
+
+// ---------------------------------------------------------------------------------------------------------------------
+// disturbances
+// ---------------------------------------------------------------------------------------------------------------------
+
+/**
+ * The next acts of a step fail with this error, without happening. One that the step does not declare is a defect.
+ *
+ * @category disturbances
+ * @since 0.1.0
+ */
+export const fail = (step: string, error: unknown, which?: Which): Effect.Effect<void, never, SagaTest> =>
+  SagaTest.use((test) => test.disturb(step, () => Effect.fail(error), which))
+
+/**
+ * The next acts of a step die, without happening.
+ *
+ * @category disturbances
+ * @since 0.1.0
+ */
+export const die = (step: string, defect: unknown, which?: Which): Effect.Effect<void, never, SagaTest> =>
+  SagaTest.use((test) => test.disturb(step, () => Effect.die(defect), which))
+
+/**
+ * The next acts of a step take this much longer.
+ *
+ * @category disturbances
+ * @since 0.1.0
+ */
+export const delay = (
+  step: string,
+  duration: Duration.Input,
+  which?: Which
+): Effect.Effect<void, never, SagaTest> =>
+  SagaTest.use((test) => test.disturb(step, (act) => Effect.delay(act, duration), which))
+
+/**
+ * The next acts of a step do not happen and never end: with a timeout, they time out.
+ *
+ * @category disturbances
+ * @since 0.1.0
+ */
+export const hang = (step: string, which?: Which): Effect.Effect<void, never, SagaTest> =>
+  SagaTest.use((test) => test.disturb(step, () => Effect.never, which))
+
+/**
+ * The next acts of a step happen, and their answer never comes: with a timeout, nobody knows whether they happened.
+ *
+ * @category disturbances
+ * @since 0.1.0
+ */
+export const loseAnswer = (step: string, which?: Which): Effect.Effect<void, never, SagaTest> =>
+  SagaTest.use((test) => test.disturb(step, (act) => Effect.andThen(act, Effect.never), which))
+
+// ---------------------------------------------------------------------------------------------------------------------
+// running
+// ---------------------------------------------------------------------------------------------------------------------
+
+/**
+ * Runs an effect, and lets virtual time pass until it has ended.
+ *
+ * **Details**
+ *
+ * Gives its `Exit`, so that a test looks at failures as values. Fails with `NotEnded` when `within` has passed; then the
+ * effect is interrupted, and an execution that it started goes on.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const run = <A, E, R>(
+  effect: Effect.Effect<A, E, R>,
+  options?: {
+    /**
+     * @default "400 days"
+     */
+    readonly within?: Duration.Input | undefined
+  }
+): Effect.Effect<Exit.Exit<A, E>, NotEnded, R | SagaTest> =>
+  Effect.gen(function*() {
+    const within = Duration.fromInputUnsafe(options?.within ?? "400 days")
+    const fiber = yield* Effect.forkChild(effect)
+    const start = yield* Clock.currentTimeMillis
+    const end = start + Duration.toMillis(within)
+    while (true) {
+      yield* settle
+      const exit = fiber.pollUnsafe()
+      if (exit !== undefined) return exit
+      const now = yield* Clock.currentTimeMillis
+      if (now >= end) break
+      // Everything that is due on the way wakes at its own time; the pace only says where time stands at the end.
+      yield* TestClock.adjust(Math.min(end - now, Math.max(10, (now - start) / 8)))
+    }
+    yield* Fiber.interrupt(fiber)
+    const log = yield* SagaTest.use((test) => test.log)
+    return yield* new NotEnded({ within: Duration.format(within), log })
+  })
+
+/**
+ * Lets everything happen that needs no time: afterwards each execution has ended, or waits.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const settle: Effect.Effect<void> = Effect.gen(function*() {
+  for (let turn = 0; turn < turns; turn++) yield* Effect.yieldNow
+})
+
+// ---------------------------------------------------------------------------------------------------------------------
+// layers
+// ---------------------------------------------------------------------------------------------------------------------
+
+/**
+ * An engine in memory on a test clock, with the log. Provide the sagas' layers with it.
+ *
+ * **Example** (A refund that fails once)
+ *
+ * ```ts
+ * import { Effect, Layer } from "effect"
+ * import { SagaTest } from "effect-saga/testing"
+ *
+ * const test = Effect.gen(function*() {
+ *   yield* SagaTest.fail("ShipOrder", new NoCarrier())
+ *   yield* SagaTest.fail("ChargePayment", new RefundRejected(), { kind: "compensate" })
+ *   const exit = yield* SagaTest.run(PlaceOrder.execute(order))
+ *   const { log } = yield* SagaTest.SagaTest
+ * }).pipe(Effect.provide(PlaceOrderLive.pipe(Layer.provideMerge(SagaTest.layer))))
+ * ```
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer: Layer.Layer<
+  SagaTest | SagaEngine.SagaEngine | SagaStore.SagaStore | SagaInspector.SagaInspector | TestClock.TestClock
+> = Layer.suspend(() => {
+  const acts: Array<Act> = []
+  const disturbances: Array<{ readonly step: string; readonly by: Disturbance; readonly which: Which; left: number }> =
+    []
+  const intercept: NonNullable<typeof Execution.Interceptor["Service"]> = (kind, act) =>
+    Effect.flatMap(
+      Step.StepContext,
+      ({ attempt, execution, key, step }) =>
+        Effect.flatMap(Clock.currentTimeMillis, (at) => {
+          const done: Act = { name: names[kind](step), kind, execution, step, key, attempt, at, outcome: undefined }
+          acts.push(done)
+          const found = disturbances.find((one) =>
+            one.step === step && (one.which.kind ?? "execute") === kind && one.left > 0
+          )
+          if (found !== undefined) found.left--
+          return Effect.onExit(found === undefined ? act : found.by(act), (exit) =>
+            Effect.sync(() => {
+              done.outcome = outcomeOf(exit)
+            }))
+        })
+    )
+  const test = Layer.succeed(SagaTest, {
+    acts: Effect.sync(() => [...acts]),
+    log: Effect.sync(() => acts.map((act) => act.name)),
+    times: (key) => Effect.sync(() => acts.filter((act) => act.key === key).length),
+    disturb: (step, by, which = {}) =>
+      Effect.sync(() => {
+        disturbances.push({ step, by, which, left: which.times ?? 1 })
+      })
+  })
+  // One process, which hears of everything: there is no need to poll.
+  const engine = Layer.orDie(SagaEngine.layerOptions({ lease: "1000 days", poll: "100 days", grace: 0 }))
+  return Layer.merge(engine, SagaInspector.layer).pipe(
+    Layer.provideMerge(SagaStore.layerMemory),
+    Layer.provideMerge(Layer.merge(test, Layer.succeed(Execution.Interceptor, intercept))),
+    Layer.provideMerge(TestClock.layer())
+  )
+})
+
+// ---------------------------------------------------------------------------------------------------------------------
+// internal
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** How often the scheduler gets its turn before a test looks: far more than one execution takes between two waits. */
+const turns = 64
+
+const names: Readonly<Record<Execution.ActKind, (step: string) => string>> = {
+  execute: (step) => step,
+  check: (step) => `check ${step}`,
+  compensate: (step) => `undo ${step}`,
+  checkCompensation: (step) => `check undo ${step}`
+}
+
+const outcomeOf = (exit: Exit.Exit<unknown, unknown>): Act["outcome"] => {
+  if (Exit.isSuccess(exit)) return "succeeded"
+  if (Exit.hasDies(exit)) return "died"
+  return Exit.hasFails(exit) ? "failed" : "interrupted"
+}
