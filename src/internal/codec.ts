@@ -16,6 +16,7 @@ import * as Schema from "effect/Schema"
  * @since 0.1.0
  */
 export interface Codec {
+  readonly schema: Schema.Top
   readonly encode: (value: unknown) => Effect.Effect<Schema.Json, Schema.SchemaError, unknown>
   readonly decode: (json: Schema.Json) => Effect.Effect<unknown, Schema.SchemaError, unknown>
 }
@@ -31,6 +32,7 @@ export const codec = (schema: Schema.Top): Codec => {
   if (known !== undefined) return known
   const json = Schema.toCodecJson(schema)
   const made: Codec = {
+    schema,
     encode: Schema.encodeUnknownEffect(json),
     decode: Schema.decodeUnknownEffect(json)
   }

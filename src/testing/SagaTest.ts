@@ -176,8 +176,8 @@ export const loseAnswer = (step: string, which?: Which): Effect.Effect<void, nev
  *
  * **Details**
  *
- * Gives its `Exit`, so that a test looks at failures as values. Fails with `NotEnded` when `within` has passed; then the
- * effect is interrupted, and an execution that it started goes on.
+ * Gives its `Exit`, so that a test looks at failures as values. Fails with `NotEnded` when `within` has passed; then
+ * the effect is interrupted, and an execution that it started goes on.
  *
  * @category running
  * @since 0.1.0
@@ -219,6 +219,44 @@ export const run = <A, E, R>(
 export const settle: Effect.Effect<void> = Effect.gen(function*() {
   for (let turn = 0; turn < turns; turn++) yield* Effect.yieldNow
 })
+
+export {
+  /**
+   * What a compensation has to keep, whatever its step is.
+   *
+   * @category laws
+   * @since 0.1.0
+   */
+  type Law,
+  /**
+   * A step that breaks a law, with the smallest input that was found.
+   *
+   * @category errors
+   * @since 0.1.0
+   */
+  LawBroken,
+  /**
+   * What is checked, and on what.
+   *
+   * @category options
+   * @since 0.1.0
+   */
+  type LawOptions,
+  /**
+   * Checks that a step's compensation undoes it: also when it runs twice, when the step's own request arrives after it,
+   * and when the step never happened. Fails with `LawBroken`, which says how, for the smallest input that was found.
+   *
+   * **Details**
+   *
+   * The participant is whatever services the test provides; its state goes on from one input to the next, so `observe`
+   * looks before and after. A step that is refused for an input must have changed nothing. Results go through the
+   * step's schema, as in the journal. Durable waits in a compensation take no time.
+   *
+   * @category laws
+   * @since 0.1.0
+   */
+  undoLaws
+} from "./internal/undoLaws.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // layers
