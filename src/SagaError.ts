@@ -6,6 +6,7 @@
  *
  * @since 0.1.0
  */
+import * as DateTime from "effect/DateTime"
 import * as Schema from "effect/Schema"
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -95,6 +96,13 @@ const left = {
   ]))
 }
 
+/** A remark, where there is one. */
+const because = (text: string | undefined): string => text === undefined || text === "" ? "" : ` (${text})`
+
+/** A time as people read it; as it is where a calendar has no such time. */
+const timeOf = (millis: number): string =>
+  Math.abs(millis) <= 8.64e15 ? DateTime.formatIso(DateTime.makeUnsafe(millis)) : `${millis}`
+
 const leftUndone = (unresolved: ReadonlyArray<Unresolved<unknown>>): string =>
   unresolved.length === 0 ? "" : ` Left undone: ${unresolved.map((_) => _.step).join(", ")}.`
 
@@ -132,7 +140,8 @@ export class Abandoned<out CE = unknown>
   declare readonly unresolved: ReadonlyArray<Unresolved<CE>>
   declare readonly original: Original | undefined
   override get message(): string {
-    return `${this.execution} was abandoned by ${this.actor} (${this.reason}), parked because ${describe(this.why)}.` +
+    return `${this.execution} was abandoned by ${this.actor}${because(this.reason)}, ` +
+      `parked because ${describe(this.why)}.` +
       `${leftUndone(this.unresolved)} Start it under another idempotency key to try again.`
   }
 }
@@ -148,7 +157,7 @@ export class Cancelled extends Schema.TaggedError<Cancelled>("effect-saga/SagaEr
   reason: Schema.UndefinedOr(Schema.String)
 }) {
   override get message(): string {
-    return `${this.execution} was cancelled${this.reason === undefined ? "" : ` (${this.reason})`} and rolled back. ` +
+    return `${this.execution} was cancelled${because(this.reason)} and rolled back. ` +
       "Start it under another idempotency key to try again."
   }
 }
@@ -165,13 +174,13 @@ export class DeadlineExceeded extends Schema.TaggedError<DeadlineExceeded>("effe
   { ...execution, deadline: Schema.Number }
 ) {
   override get message(): string {
-    return `${this.execution} took longer than its deadline (${this.deadline}) and was rolled back. ` +
+    return `${this.execution} took longer than its deadline (${timeOf(this.deadline)}) and was rolled back. ` +
       "Start it under another idempotency key to try again."
   }
 }
 
 /**
- * A person rolled the execution back: everything it did is undone.
+ * A person rolled the execution back: everything it did is undone. `reason` is empty where none was given.
  *
  * @category errors
  * @since 0.1.0
@@ -183,7 +192,7 @@ export class RolledBackByOperator
   )
 {
   override get message(): string {
-    return `${this.execution} was rolled back by ${this.actor} (${this.reason}). ` +
+    return `${this.execution} was rolled back by ${this.actor}${because(this.reason)}. ` +
       "Start it under another idempotency key to try again."
   }
 }
@@ -220,7 +229,8 @@ export class TooLate extends Schema.TaggedError<TooLate>("effect-saga/SagaError/
 }
 
 /**
- * The execution does not take this message: it has ended, or it is not parked.
+ * The execution does not take this message: it has ended, it is not parked, or a cancel came while it waits for a
+ * person in the middle of its roll-back.
  *
  * @category errors
  * @since 0.1.0
@@ -230,7 +240,8 @@ export class NotAccepting extends Schema.TaggedError<NotAccepting>("effect-saga/
   { ...execution, status: Schema.String, request: Schema.String }
 ) {
   override get message(): string {
-    return `${this.execution} does not accept ${this.request}: its status is ${this.status}. Poll it for its result.`
+    return `${this.execution} does not accept ${this.request}: its status is ${this.status}. ` +
+      (this.status === "parked" ? "Answer for it with `SagaInspector`." : "Poll it for its result.")
   }
 }
 
@@ -281,7 +292,8 @@ export class QueryInvalid extends Schema.TaggedError<QueryInvalid>("effect-saga/
 }
 
 /**
- * The store did not take a request within its time, or refused it.
+ * The store did not take a request within its time, or refused it. `execution` is empty where the request was about
+ * none in particular, as a list is.
  *
  * @category errors
  * @since 0.1.0
@@ -291,8 +303,8 @@ export class StoreUnavailable extends Schema.TaggedError<StoreUnavailable>("effe
   { ...execution, cause: Schema.Defect() }
 ) {
   override get message(): string {
-    return `The saga store is not available (${this.execution}). ` +
-      "Check the database and send the same request again: the idempotency key makes it harmless."
+    return `The saga store is not available${because(this.execution)}. Check the database (\`cause\` says what it ` +
+      "answered) and send the same request again: it is harmless, as the idempotency key makes a start one."
   }
 }
 

@@ -165,6 +165,7 @@ export class SagaInspector extends Context.Service<SagaInspector, {
     id: string,
     options?: { readonly poll?: Duration.Input | undefined }
   ) => Stream.Stream<Change, SagaError.SagaError<never>>
+  /** How many executions stand where, in all and for each saga. */
   readonly stats: Effect.Effect<Stats, SagaError.SagaError<never>>
   /** Lets a parked execution go on from its journal. See `SagaInspector.retry`. */
   readonly retry: (id: string, reason?: string) => Effect.Effect<void, SagaError.SagaError<never>>

@@ -98,6 +98,11 @@ const retry = (state: JournalState): Verdict => {
   )
 }
 
+const statusOf = (step: StepState): string =>
+  step.status === "withdrawn"
+    ? `${refName(step.ref)} was ${isSkipped(step) ? "skipped" : "withdrawn"}`
+    : `${refName(step.ref)} has ${step.status}`
+
 const isSkipped = (step: StepState): boolean => step.status === "withdrawn" && step.resolvedBy?.resolution === "Skip"
 
 const resolve = (state: JournalState, ref: Ref): Verdict => {
@@ -107,7 +112,7 @@ const resolve = (state: JournalState, ref: Ref): Verdict => {
   return refused(
     state.held.includes(refKey(ref)) && !isSettled(step.compensation.status) && unresolved(state).length > 0
       ? `${refName(ref)} itself has succeeded; if it is about its compensation, retry or skip that`
-      : `${refName(ref)} has ${step.status}`
+      : `${statusOf(step)}; only a step in doubt takes a value`
   )
 }
 
@@ -125,7 +130,7 @@ const skip = (state: JournalState, ref: Ref): Verdict => {
   return refused(
     step.compensation.status === "succeeded"
       ? `${refName(ref)} is undone already`
-      : `${refName(ref)} has ${step.status}, and nothing rolls it back`
+      : `${statusOf(step)}, and nothing rolls it back: only a step in doubt, or a compensation that failed, is skipped`
   )
 }
 
