@@ -318,6 +318,12 @@ export interface Options<P extends Schema.Top, S extends Schema.Top, E extends S
   /**
    * What holds for compensations that say nothing of their own.
    *
+   * **Details**
+   *
+   * `retry` sees every error of `compensationError`. Where it picks some, say which come in:
+   * `Schedule.setInputType<Busy | Step.TimedOut>()` before `Schedule.while`. A `timeout` asks for `Step.TimedOut` in
+   * `compensationError`.
+   *
    * @default no retry, no timeout, "continue"
    */
   readonly compensationDefaults?: {
@@ -394,7 +400,13 @@ export const fromSteps = <Name extends string, A, E, R>(
  *
  * Answers the names of what was undone, in the order in which it was undone: all occurrences of a name that have
  * happened, as far as no other roll-back has begun to undo them. A name of which nothing is held is passed over. A
- * compensation that fails for good parks the execution before the body goes on.
+ * compensation that fails for good parks the execution before the body goes on. What `Saga.onRollback` holds has a name
+ * too, and is undone with it.
+ *
+ * **Gotchas**
+ *
+ * A name that is misspelt is passed over like any other: look at what was undone. `Car#2`, as records and people call
+ * the second `Car`, is no name here: one of several occurrences cannot be undone alone.
  *
  * @category combinators
  * @since 0.1.0
@@ -414,6 +426,11 @@ export const rollback = (
 /**
  * The names of the steps that have happened and are not undone, in the order in which they happened: from the journal,
  * so the same on replay. A step that is under way, or whose result the body has not been told yet, is not among them.
+ *
+ * **Details**
+ *
+ * A step that happened twice is there twice, under the one name. Read-only steps stay, as nothing undoes them, the
+ * `Name.read` of `Step.snapshot` among them.
  *
  * @category combinators
  * @since 0.1.0

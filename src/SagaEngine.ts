@@ -245,6 +245,12 @@ export const layer: Layer.Layer<SagaEngine, SagaStore.StoreError, SagaStore.Saga
  * The store is given too, for a `SagaInspector`. Closing it waits for nothing: what it would be recovered from goes
  * with it.
  *
+ * **Gotchas**
+ *
+ * `TestClock.adjust` does not wait for what an execution can do without time: one that was only just started may see an
+ * hour pass between two steps that take none, and even its deadline. Let it come to rest before the clock moves, with
+ * some dozens of `Effect.yieldNow`.
+ *
  * @category layers
  * @since 0.1.0
  */

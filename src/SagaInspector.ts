@@ -63,7 +63,7 @@ export interface Filter {
    * @default 50
    */
   readonly limit?: number | undefined
-  /** The `next` of the page before. */
+  /** The `next` of the page before, with the same filter and `order`. */
   readonly after?: string | undefined
 }
 
@@ -80,7 +80,8 @@ export interface Page {
 }
 
 /**
- * Everything that is known of one execution. `payload` is in its stored form.
+ * Everything that is known of one execution. `payload` is in its stored form. `state` holds maps, which
+ * `JSON.stringify` leaves empty: `steps` and `compensations` are made for output.
  *
  * @category models
  * @since 0.1.0
@@ -129,7 +130,8 @@ export interface Stats {
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * Who answers: journaled with each resolution. Give it once, around what a person does.
+ * Who answers: journaled with each resolution. Give it once, around what a person does; without it `"unknown"` is
+ * journaled.
  *
  * @category services
  * @since 0.1.0
@@ -469,7 +471,7 @@ export const make: Effect.Effect<SagaInspector["Service"], never, SagaStore.Saga
     stateAt: Effect.fn("SagaInspector.stateAt")(function*(id, seq) {
       const found = yield* known(id)
       if (!Number.isInteger(seq) || seq < 0 || seq >= found.next) {
-        const issue = `its journal has the places 0 to ${found.next - 1}, not ${seq}`
+        const issue = `the journal of ${id} has the places 0 to ${found.next - 1}, not ${seq}`
         return yield* failure(new SagaError.QueryInvalid({ issue }))
       }
       return yield* folded(id, found.appends.slice(0, seq + 1).flatMap((_) => _.entries))

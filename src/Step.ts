@@ -222,8 +222,9 @@ export interface CompensationOptions<CE, CT, CKR = never> {
    *
    * `Option.some` and `Happened` say that it did, whatever the value. `Option.none` and `Never` say that it has not: it
    * is tried again with the same key, at once after a crash and when `retry` says so after a timeout; one that died has
-   * failed for good. `StillGoing` is asked again when `retry` says so. Without it a compensation of which nobody knows
-   * is tried again with its key.
+   * failed for good. `StillGoing` is asked again when `retry` says so.
+   *
+   * @default tried again with its key after a crash or a timeout; failed for good after a defect
    */
   readonly check?:
     | ((key: string) => NoSteps<CKR> & Effect.Effect<Option.Option<unknown> | Check<unknown>, never, CKR>)

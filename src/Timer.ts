@@ -23,7 +23,8 @@ import type { Literal } from "./internal/types.ts"
  * **Details**
  *
  * In a body it is a step of its own in the journal, answered from there on replay. In a compensation it belongs to the
- * attempt: an attempt that fails and is tried again waits again.
+ * attempt: an attempt that fails and is tried again waits again. Less than a millisecond is one, less than nothing is
+ * nothing, and more than a hundred years are a hundred years.
  *
  * **Gotchas**
  *
@@ -39,7 +40,7 @@ export const sleep = <const Name extends string>(
 ): Effect.Effect<void, never, Waiting> => wait(name, { millis: toMillis(duration) })
 
 /**
- * Waits until a time of the engine's clock; not at all where that has passed.
+ * Waits until a time of the engine's clock; not at all where that has passed. `name` and the rest are as for `sleep`.
  *
  * @category constructors
  * @since 0.1.0
