@@ -283,7 +283,7 @@ Command.run(command, { version: "0.1.0" }).pipe(
 // <...> ms  ✓ ChargePayment succeeded in <...>.
 // <...> ms  ✗ UpdateInventory failed after <...>: Damaged (sku "VASE-GLASS").
 // <...> ms  « The saga rolls back, because it failed with Damaged (sku "VASE-GLASS").
-// <...> ms  « It undoes ChargePayment and ReserveInventory, in this order.
+// <...> ms  « It undoes ChargePayment and ReserveInventory.
 // <...> ms  ↩ ChargePayment was undone in <...>.
 // <...> ms  ↩ ReserveInventory was undone in <...>.
 //
@@ -292,7 +292,7 @@ Command.run(command, { version: "0.1.0" }).pipe(
 // <...> ms  ✓ ChargePayment succeeded in <...>.
 // <...> ms  ✗ UpdateInventory failed after <...>: Damaged (sku "VASE-GLASS").
 // <...> ms  « The saga rolls back, because it failed with Damaged (sku "VASE-GLASS").
-// <...> ms  « It undoes ChargePayment and ReserveInventory, in this order.
+// <...> ms  « It undoes ChargePayment and ReserveInventory.
 // <...> ms  ↻ Undoing ChargePayment failed at attempt 1: RefundRejected (reason <...>). It is tried again in <...>.
 // <...> ms  ↻ Undoing ChargePayment failed at attempt 2: RefundRejected (reason <...>). It is tried again in <...>.
 // <...> ms  ✗ ChargePayment cannot be undone, after 3 attempts: RefundRejected (reason "account closed").
@@ -346,7 +346,7 @@ Command.run(command, { version: "0.1.0" }).pipe(
 // <...> ms  ✓ ChargePayment succeeded in <...>.
 // <...> ms  ✗ UpdateInventory failed after <...>: Damaged (sku "VASE-GLASS").
 // <...> ms  « The saga rolls back, because it failed with Damaged (sku "VASE-GLASS").
-// <...> ms  « It undoes ChargePayment and ReserveInventory, in this order.
+// <...> ms  « It undoes ChargePayment and ReserveInventory.
 // <...> ms  ⚡ Worker <...> recovered it, as the process that had it was gone. Undoing ChargePayment was in doubt.
 // <...> ms  ↩ ChargePayment was undone in <...>.
 // <...> ms  ↩ ReserveInventory was undone in <...>.

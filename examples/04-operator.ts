@@ -21,7 +21,7 @@ const BookTrip = Saga.make("BookTrip", {
   tags: (trip) => ({ customer: trip.customer }),
   deadline: "1 hour",
   // For compensations that say nothing of their own.
-  compensationDefaults: { retry: Schedule.spaced("10 millis").pipe(Schedule.upTo({ times: 1 })) }
+  compensation: { retry: Schedule.spaced("10 millis").pipe(Schedule.upTo({ times: 1 })) }
 })
 
 const hotel = Step.resource("Hotel", {
@@ -104,7 +104,7 @@ program.pipe(
 // <...>  Car failed after <...>: SoldOut (what "Hertz").
 // <...>  Car#2 failed after <...>: SoldOut (what "Avis").
 // <...>  The saga rolls back, because it failed with SoldOut (what "Avis").
-// <...>  It undoes Flight and Hotel, in this order.
+// <...>  It undoes Flight and Hotel.
 // <...>  Undoing Flight failed at attempt 1: NotRefundable (ticket "ticket 7"). It is tried again in 10 ms.
 // <...>  Flight cannot be undone, after 2 attempts: NotRefundable (ticket "ticket 7").
 // <...>  Hotel was undone in <...>.

@@ -78,7 +78,7 @@ export const RollbackCause = Schema.Union([
   Schema.TaggedStruct("Failed", { error: Schema.Json }),
   Schema.TaggedStruct("Cancelled", { reason: Schema.optionalKey(Schema.String) }),
   Schema.TaggedStruct("DeadlineExceeded", { deadline: Schema.Number }),
-  Schema.TaggedStruct("Operator", { actor: Schema.String, reason: Schema.String }),
+  Schema.TaggedStruct("Operator", { actor: Schema.String, reason: Schema.optionalKey(Schema.String) }),
   Schema.TaggedStruct("Defect", { step: Schema.optionalKey(Schema.String), message: Schema.String })
 ])
 
@@ -504,6 +504,9 @@ export {
  *
  * **Details**
  *
+ * `unknown`: it was in flight when the execution parked, so a person may have to say how it ended. `withdrawn`: it did
+ * not happen, and nobody asks for it any more.
+ *
  * Times and `duration` are in milliseconds; `endedAt` and `duration` are undefined while it runs. `attempts` counts
  * those that have ended. `value` and `error` are in their stored form.
  *
@@ -515,7 +518,7 @@ export interface StepRecord {
   readonly ref: Ref
   readonly kind: Kind
   readonly scope: string
-  readonly status: "running" | "completed" | "failed" | "withdrawn"
+  readonly status: "running" | "unknown" | "completed" | "failed" | "withdrawn"
   readonly attempts: number
   readonly startedAt: number
   readonly endedAt: number | undefined

@@ -310,27 +310,42 @@ export interface Options<P extends Schema.Top, S extends Schema.Top, E extends S
    */
   readonly onDefect?: "park" | "rollback" | undefined
   /**
-   * Whether compensations run one after the other, the last step's first, or all at once.
+   * How compensations run: their order, and what holds for those that say nothing of their own.
    *
    * @default "sequential"
    */
-  readonly compensation?: "sequential" | "parallel" | undefined
+  readonly compensation?: "sequential" | "parallel" | Compensation<CE["Type"]> | undefined
+}
+
+/**
+ * How a saga undoes, where its steps say nothing.
+ *
+ * **Details**
+ *
+ * `retry` sees every error of `compensationError`. A `timeout` asks for `Step.TimedOut` in `compensationError`.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface Compensation<CE> {
   /**
-   * What holds for compensations that say nothing of their own.
+   * One after the other, the last step's first, or all at once.
    *
-   * **Details**
-   *
-   * `retry` sees every error of `compensationError`. Where it picks some, say which come in:
-   * `Schedule.setInputType<Busy | Step.TimedOut>()` before `Schedule.while`. A `timeout` asks for `Step.TimedOut` in
-   * `compensationError`.
-   *
-   * @default no retry, no timeout, "continue"
+   * @default "sequential"
    */
-  readonly compensationDefaults?: {
-    readonly retry?: Step.Retry<CE["Type"]> | undefined
-    readonly timeout?: DefaultTimeout<CE["Type"], Step.TimedOut, Duration.Input> | undefined
-    readonly onFailure?: "continue" | "halt" | undefined
-  } | undefined
+  readonly order?: "sequential" | "parallel" | undefined
+  /**
+   * @default not at all
+   */
+  readonly retry?: Step.Retry<CE> | undefined
+  /**
+   * @default no limit
+   */
+  readonly timeout?: DefaultTimeout<CE, Step.TimedOut, Duration.Input> | undefined
+  /**
+   * @default "continue"
+   */
+  readonly onFailure?: "continue" | "halt" | undefined
 }
 
 /**
@@ -406,7 +421,7 @@ export const fromSteps = <Name extends string, A, E, R>(
  * **Gotchas**
  *
  * A name that is misspelt is passed over like any other: look at what was undone. `Car#2`, as records and people call
- * the second `Car`, is no name here: one of several occurrences cannot be undone alone.
+ * the second `Car`, names that one alone.
  *
  * @category combinators
  * @since 0.1.0
@@ -556,7 +571,9 @@ const makeProto = <
   const success = options.success ?? Schema.Void
   const error = options.error ?? Schema.Never
   const compensationError = options.compensationError ?? Schema.Never
-  const defaults = options.compensationDefaults
+  const compensation: Compensation<CE["Type"]> = typeof options.compensation === "string"
+    ? { order: options.compensation }
+    : options.compensation ?? {}
   const definition: Definition = {
     tag,
     payload: codec(options.payload),
@@ -568,13 +585,13 @@ const makeProto = <
     tags: options.tags ?? (() => ({})),
     deadline: options.deadline === undefined ? undefined : Duration.fromInputUnsafe(options.deadline),
     onDefect: options.onDefect ?? "park",
-    compensation: options.compensation ?? "sequential",
+    compensation: compensation.order ?? "sequential",
     compensationDefaults: {
-      retry: schedule(defaults?.retry),
-      timeout: defaults?.timeout === undefined
+      retry: schedule(compensation.retry),
+      timeout: compensation.timeout === undefined
         ? undefined
-        : Duration.fromInputUnsafe(defaults.timeout as Duration.Input),
-      onFailure: defaults?.onFailure
+        : Duration.fromInputUnsafe(compensation.timeout as Duration.Input),
+      onFailure: compensation.onFailure
     }
   }
   const register = (body: (payload: P["Type"]) => Effect.Effect<unknown, unknown, unknown>) =>

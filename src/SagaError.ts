@@ -70,7 +70,7 @@ export type Original =
   | { readonly _tag: "Failed"; readonly error: unknown }
   | { readonly _tag: "Cancelled"; readonly reason: string | undefined }
   | { readonly _tag: "DeadlineExceeded"; readonly deadline: number }
-  | { readonly _tag: "Operator"; readonly actor: string; readonly reason: string }
+  | { readonly _tag: "Operator"; readonly actor: string; readonly reason: string | undefined }
   | { readonly _tag: "Defect"; readonly step: string | undefined; readonly message: string }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -91,7 +91,7 @@ const left = {
     Schema.TaggedStruct("Failed", { error: Schema.Unknown }),
     Schema.TaggedStruct("Cancelled", { reason: Schema.UndefinedOr(Schema.String) }),
     Schema.TaggedStruct("DeadlineExceeded", { deadline: Schema.Number }),
-    Schema.TaggedStruct("Operator", { actor: Schema.String, reason: Schema.String }),
+    Schema.TaggedStruct("Operator", { actor: Schema.String, reason: Schema.UndefinedOr(Schema.String) }),
     Schema.TaggedStruct("Defect", { step: Schema.UndefinedOr(Schema.String), message: Schema.String })
   ]))
 }
@@ -188,7 +188,7 @@ export class DeadlineExceeded extends Schema.TaggedError<DeadlineExceeded>("effe
 export class RolledBackByOperator
   extends Schema.TaggedError<RolledBackByOperator>("effect-saga/SagaError/RolledBackByOperator")(
     "RolledBackByOperator",
-    { ...execution, actor: Schema.String, reason: Schema.String }
+    { ...execution, actor: Schema.String, reason: Schema.UndefinedOr(Schema.String) }
   )
 {
   override get message(): string {

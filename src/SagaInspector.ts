@@ -19,6 +19,7 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
+import * as ExecutionId from "./ExecutionId.ts"
 import { SagaEngine } from "./internal/engine.ts"
 import * as limits from "./internal/limits.ts"
 import { failure, reading } from "./internal/reading.ts"
@@ -68,6 +69,16 @@ export interface Filter {
 }
 
 /**
+ * An execution in a list.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Listed extends Omit<SagaStore.Summary, "id"> {
+  readonly id: ExecutionId.ExecutionId
+}
+
+/**
  * A page of a list. `next` gives the page after it; undefined on the last one. An execution that starts while pages are
  * read appears where its time belongs, perhaps on a page that was read before.
  *
@@ -75,7 +86,7 @@ export interface Filter {
  * @since 0.1.0
  */
 export interface Page {
-  readonly items: ReadonlyArray<SagaStore.Summary>
+  readonly items: ReadonlyArray<Listed>
   readonly next: string | undefined
 }
 
@@ -87,7 +98,7 @@ export interface Page {
  * @since 0.1.0
  */
 export interface Inspection {
-  readonly summary: SagaStore.Summary
+  readonly summary: Listed
   readonly payload: Schema.Json
   readonly state: Journal.JournalState
   readonly steps: ReadonlyArray<Journal.StepRecord>
@@ -146,7 +157,7 @@ export class SagaInspector extends Context.Service<SagaInspector, {
   /** A page of executions. Fails with `QueryInvalid` where the filter makes no sense. */
   readonly list: (filter?: Filter) => Effect.Effect<Page, SagaError.SagaError<never>>
   /** All executions that a filter has, page by page as they are needed. `limit` is the size of a page. */
-  readonly stream: (filter?: Filter) => Stream.Stream<SagaStore.Summary, SagaError.SagaError<never>>
+  readonly stream: (filter?: Filter) => Stream.Stream<Listed, SagaError.SagaError<never>>
   /** Everything about one execution. */
   readonly get: (id: string) => Effect.Effect<Inspection, SagaError.SagaError<never>>
   /** Its journal, append by append. */
@@ -317,7 +328,7 @@ export const make: Effect.Effect<SagaInspector["Service"], never, SagaStore.Saga
   const list = Effect.fn("SagaInspector.list")(function*(filter: Filter = {}) {
     const query = yield* toQuery(filter, maxPage)
     const found = yield* reading("", encoded.list({ ...query, limit: query.limit + 1 }))
-    const items = found.slice(0, query.limit)
+    const items = found.slice(0, query.limit).map(listed)
     const last = items.at(-1)
     return { items, next: found.length > items.length && last !== undefined ? cursor(last) : undefined }
   })
@@ -459,7 +470,7 @@ export const make: Effect.Effect<SagaInspector["Service"], never, SagaStore.Saga
       const { payload, result: _, ...summary } = yield* row(id)
       const now = yield* state(id)
       return {
-        summary,
+        summary: listed(summary),
         payload: yield* parsed(id, payload),
         state: now,
         steps: Journal.stepRecords(now),
@@ -479,7 +490,12 @@ export const make: Effect.Effect<SagaInspector["Service"], never, SagaStore.Saga
     steps: (id) => Effect.map(state(id), Journal.stepRecords),
     compensations: (id) => Effect.map(state(id), Journal.compensationRecords),
     watch: (id, options) => {
-      const poll = Duration.fromInputUnsafe(options?.poll ?? "500 millis")
+      const input = options?.poll ?? "500 millis"
+      const poll = Option.getOrUndefined(Duration.fromInput(input))
+      if (poll === undefined || Duration.toMillis(poll) < minPoll) {
+        const issue = `poll is ${JSON.stringify(input)}: give a duration of at least ${minPoll} milliseconds`
+        return Stream.fail(failure(new SagaError.QueryInvalid({ issue })))
+      }
       const entries: Array<Journal.Entry> = []
       /** Waits for what comes after `seq`. */
       const next = Effect.fnUntraced(function*(seq: number): Effect.fn.Return<Change, SagaError.SagaError<never>> {
@@ -510,9 +526,11 @@ export const make: Effect.Effect<SagaInspector["Service"], never, SagaStore.Saga
     resolve: (id, step, value, reason) =>
       answer(id, ofStep(step, (ref) => ({ _tag: "Resolve", step: ref, value })), `a result of ${nameOf(step)}`, reason),
     skip: (id, step, reason) =>
-      answer(id, ofStep(step, (ref) => ({ _tag: "Skip", step: ref })), `a skip of ${nameOf(step)}`, reason),
+      reason.trim() === ""
+        ? unreasoned(id, `a skip of ${nameOf(step)}`)
+        : answer(id, ofStep(step, (ref) => ({ _tag: "Skip", step: ref })), `a skip of ${nameOf(step)}`, reason),
     rollback: (id, reason) => answer(id, () => ({ _tag: "Rollback" }), "a roll-back", reason),
-    abandon
+    abandon: (id, reason) => reason.trim() === "" ? unreasoned(id, "to be abandoned") : abandon(id, reason)
   }
 })
 
@@ -568,11 +586,21 @@ const isOver = ({ phase }: Journal.JournalState): boolean =>
 /** Every status but `parked`: an answer to one that is not is refused where the row is locked. */
 const unparked = SagaStore.Status.literals.filter((status) => status !== "parked")
 
+/** How often a store may be asked for changes, in milliseconds. */
+const minPoll = 10
+
 /** How often an append that another one forestalled is tried again. */
 const maxAttempts = 8
 
+const unreasoned = (execution: string, request: string) =>
+  Effect.fail(failure(
+    new SagaError.ResolutionRefused({ execution, request, issue: "it is journaled with its reason: say why" })
+  ))
+
+const listed = (row: SagaStore.Summary): Listed => ({ ...row, id: ExecutionId.ExecutionId.make(row.id) })
+
 /** Where a page ends. */
-const cursor = ({ createdAt, id }: SagaStore.Summary): string => `${createdAt}/${id}`
+const cursor = ({ createdAt, id }: Listed): string => `${createdAt}/${id}`
 
 const parseCursor = (text: string): SagaStore.Query["after"] => {
   const [, createdAt, id] = /^(\d+)\/(.+)$/s.exec(text) ?? []
@@ -592,16 +620,39 @@ const toQuery = Effect.fnUntraced(function*(filter: Filter, maxPage: number) {
   if (filter.after !== undefined && after === undefined) {
     return yield* invalid(`after is ${JSON.stringify(filter.after)}: give the \`next\` of the page before`)
   }
+  const names = listOf(filter.name)
+  const statuses = listOf(filter.status)
+  const versions = listOf(filter.version)
+  const tags = filter.tags ?? {}
+  for (const text of [...names ?? [], ...Object.entries(tags).flat(), filter.search ?? ""]) {
+    // No id, name or tag has these, and a database does not even take the question.
+    if (text.includes("\u0000") || !text.isWellFormed()) {
+      return yield* invalid(`${JSON.stringify(text)} holds what no store keeps: leave it out`)
+    }
+  }
+  for (const status of statuses ?? []) {
+    const known = SagaStore.Status.literals
+    if (!known.includes(status)) return yield* invalid(`there is no status ${String(status)}, only ${known.join(", ")}`)
+  }
+  for (const version of versions ?? []) {
+    if (!Number.isInteger(version)) return yield* invalid(`version is ${version}: it is a whole number`)
+  }
   const now = yield* Clock.currentTimeMillis
-  const ago = (duration: Duration.Input | undefined) =>
-    duration === undefined ? undefined : now - Duration.toMillis(Duration.fromInputUnsafe(duration)) + 1
+  const ago = Effect.fnUntraced(function*(name: string, input: Duration.Input | undefined) {
+    if (input === undefined) return undefined
+    const duration = Duration.fromInput(input)
+    if (Option.isSome(duration) && Duration.isFinite(duration.value) && !Duration.isNegative(duration.value)) {
+      return now - Duration.toMillis(duration.value) + 1
+    }
+    return yield* invalid(`${name} is ${JSON.stringify(input)}: give a duration, for instance "2 days"`)
+  })
   return {
-    names: listOf(filter.name),
-    statuses: listOf(filter.status),
-    versions: listOf(filter.version),
-    tags: filter.tags ?? {},
-    createdFrom: ago(filter.newerThan),
-    createdBefore: ago(filter.olderThan),
+    names,
+    statuses,
+    versions,
+    tags,
+    createdFrom: yield* ago("newerThan", filter.newerThan),
+    createdBefore: yield* ago("olderThan", filter.olderThan),
     search: filter.search === "" ? undefined : filter.search,
     order: filter.order ?? "newest",
     after,

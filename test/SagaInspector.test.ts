@@ -307,6 +307,7 @@ describe("answers", () => {
     Effect.gen(function*() {
       const { inspector, world } = yield* parked
       assert.include((yield* refusal(inspector.retry(world.id, "a\u0000b"))).message, "cannot be stored")
+      assert.include((yield* refusal(inspector.abandon(world.id, " "))).message, "say why")
       assert.include((yield* refusal(inspector.resolve(world.id, "B", "\ud800"))).message, "")
       yield* inspector.retry(world.id)
       yield* world.result
@@ -368,6 +369,48 @@ describe("several persons", () => {
         "skipped",
         "ann"
       ]])
+    }).pipe(Effect.scoped))
+})
+
+describe("a compensation that is skipped while the roll-back goes on", () => {
+  const halting = World.body(({ step }) =>
+    Effect.gen(function*() {
+      for (const name of ["A", "B", "C"]) yield* step(name, { compensation: { onFailure: "halt" } })
+      return yield* step("D")
+    })
+  )
+
+  it.effect("is left out where it has not begun, and is not where it is under way", () =>
+    Effect.gen(function*() {
+      const world = yield* World.make(halting, partsWith({ D: ["refuse"], "undo C": ["refuse"] }))
+      yield* world.execute
+      const inspector = yield* inspectorOf(world)
+      world.parts.gate("undo B")
+      yield* inspector.skip(world.id, "C", "by hand")
+      yield* TestClock.adjust("2 seconds")
+      yield* world.parts.hasBegun("undo B")
+      assert.strictEqual((yield* world.status)._tag, "Compensating")
+      assert.strictEqual((yield* refusal(inspector.skip(world.id, "B", "by hand")))._tag, "NotAccepting")
+      const { encoded } = world.recorded.store
+      const send = (step: string) =>
+        Effect.orDie(encoded.send({
+          execution: world.id,
+          message: JSON.stringify({ _tag: "Resolve", resolution: { _tag: "Skip", step: { name: step } }, park: 1 }),
+          now: 0,
+          refuse: []
+        }))
+      // Both were on their way when the roll-back went on.
+      yield* send("B")
+      yield* send("A")
+      yield* TestClock.adjust("2 seconds")
+      yield* World.quiet
+      yield* world.parts.gate("undo B").open
+      assert.instanceOf(World.errorOf(yield* world.result), Refused)
+      assert.deepStrictEqual(world.parts.log.slice(4), ["undo C", "undo B"])
+      const records = yield* inspector.compensations(world.id)
+      assert.deepStrictEqual(records.map((_) => _.status), ["skipped", "completed", "skipped"])
+      const refused = (yield* world.entries).filter((_) => _._tag === "ResolutionRefused")
+      assert.deepStrictEqual(refused.map((_) => _.resolution), [{ _tag: "Skip", step: { name: "B" } }])
     }).pipe(Effect.scoped))
 })
 
@@ -483,7 +526,19 @@ describe("looking", () => {
         assert.deepStrictEqual([first.items.length, second.items.length, second.next], [4, 3, undefined])
         const all = yield* Stream.runCollect(inspector.stream({ limit: 3 }))
         assert.deepStrictEqual(all, [...first.items, ...second.items])
-        for (const filter of [{ limit: 0 }, { limit: 1_001 }, { limit: 1.5 }, { after: "nonsense" }]) {
+        const filters: ReadonlyArray<SagaInspector.Filter> = [
+          { limit: 0 },
+          { limit: 1_001 },
+          { limit: 1.5 },
+          { after: "nonsense" },
+          { search: "a\u0000" },
+          { tags: { city: "\ud800" } },
+          { status: "Parked" as "parked" },
+          { version: Number.NaN },
+          { olderThan: "1 fortnight" as "1 day" },
+          { newerThan: -1 }
+        ]
+        for (const filter of filters) {
           assert.strictEqual((yield* refusal(inspector.list(filter)))._tag, "QueryInvalid")
         }
         const { counts, oldestOpen, open, sagas } = yield* inspector.stats
@@ -493,6 +548,14 @@ describe("looking", () => {
         assert.strictEqual(unstorable._tag, "PayloadInvalid")
       }).pipe(Effect.provide(layer))
     }))
+
+  it.effect("watch asks a store no more often than is good for it", () =>
+    Effect.gen(function*() {
+      const inspector = yield* inspectorOf(yield* World.make(row))
+      for (const poll of [0, "abc" as "1 day"]) {
+        assert.strictEqual((yield* refusal(Stream.runDrain(inspector.watch("S/1", { poll }))))._tag, "QueryInvalid")
+      }
+    }).pipe(Effect.scoped))
 
   it.effect("stateAt says where it stood after each append", () =>
     Effect.gen(function*() {

@@ -25,7 +25,7 @@ describe("a retry that says for which errors", () => {
     error: Schema.Union([Busy, Declined]),
     compensationError: Schema.Union([Busy, Declined]),
     idempotencyKey: (id) => id,
-    compensationDefaults: { retry }
+    compensation: { retry }
   })
   /** Answers with these errors, first to last, then succeeds. */
   const bank = (log: Array<string>, act: string, answers: Array<Busy | Declined>) =>

@@ -3,9 +3,9 @@
  * those that the type tests match; what it quotes from a run is what the example prints.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber, Layer, Schedule, Schema } from "effect"
-import { Saga, SagaEngine, SagaError, Step } from "effect-saga"
-import { TestClock } from "effect/testing"
+import { Effect, Exit, Layer, Schedule, Schema } from "effect"
+import { Saga, SagaError, Step } from "effect-saga"
+import { SagaTest } from "effect-saga/testing"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { compile } from "./types/compile.ts"
@@ -28,10 +28,7 @@ const DeliverLive = Deliver.toLayer((parcel) =>
   Step.make("RingTheBell", {
     success: Schema.String,
     error: NobodyHome,
-    execute: Effect.flatMap(
-      Step.attempt,
-      (attempt) => attempt < 3 ? Effect.fail(new NobodyHome()) : Effect.succeed(`${parcel}, attempt ${attempt}`)
-    ),
+    execute: Effect.succeed(`${parcel} is delivered`),
     retry: Schedule.spaced("1 day"),
     compensate: () => Effect.void
   })
@@ -39,10 +36,15 @@ const DeliverLive = Deliver.toLayer((parcel) =>
 
 it.effect("is tried again on the next day", () =>
   Effect.gen(function*() {
-    const delivering = yield* Effect.forkChild(Deliver.execute("a book"))
-    yield* TestClock.adjust("2 days")
-    assert.strictEqual(yield* Fiber.join(delivering), "a book, attempt 3")
-  }).pipe(Effect.provide(DeliverLive.pipe(Layer.provideMerge(SagaEngine.layerMemory)))))
+    yield* SagaTest.fail("RingTheBell", new NobodyHome(), { times: 2 })
+    assert.deepStrictEqual(yield* SagaTest.run(Deliver.execute("a book")), Exit.succeed("a book is delivered"))
+    const acts = yield* SagaTest.SagaTest.use((test) => test.acts)
+    assert.deepStrictEqual(acts.map(({ at, name }) => `${name} on day ${at / 86_400_000}`), [
+      "RingTheBell on day 0",
+      "RingTheBell on day 1",
+      "RingTheBell on day 2"
+    ])
+  }).pipe(Effect.provide(DeliverLive.pipe(Layer.provideMerge(SagaTest.layer)))))
 
 // ---------------------------------------------------------------------------------------------------------------------
 // the README

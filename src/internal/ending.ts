@@ -145,8 +145,9 @@ const originalOf = (
     case "Cancelled":
       return Effect.succeed({ _tag: "Cancelled", reason: cause.reason })
     case "DeadlineExceeded":
-    case "Operator":
       return Effect.succeed(cause)
+    case "Operator":
+      return Effect.succeed({ _tag: "Operator", actor: cause.actor, reason: cause.reason })
     case "Defect":
       return Effect.succeed({ _tag: "Defect", step: cause.step, message: cause.message })
   }

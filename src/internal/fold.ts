@@ -12,6 +12,7 @@ import type {
   FailedAttempt,
   Illegal,
   JournalState,
+  Ref,
   Resolution,
   ResolvedBy,
   RollbackCause,
@@ -258,7 +259,9 @@ const restart = (state: JournalState, by: ResolvedBy | undefined): void => {
 
 const resolved = (state: JournalState, entry: EntryOf<"Resolved">): string | undefined => {
   const { actor, at, reason, resolution } = entry
-  if (state.phase !== "parked" && state.parking === undefined) return undefined
+  const open = state.phase === "parked" || state.parking !== undefined
+  // What a roll-back has not begun, or has failed with, may be left out while it goes on.
+  if (!open && (resolution._tag !== "Skip" || !isDue(state, resolution.step))) return undefined
   const by: ResolvedBy = { at, resolution: resolution._tag, actor, reason }
   state.resolutions.push({ at, actor, reason, resolution, park: entry.park ?? state.parks })
   switch (resolution._tag) {
@@ -269,13 +272,23 @@ const resolved = (state: JournalState, entry: EntryOf<"Resolved">): string | und
       return undefined
     case "Rollback":
       state.touched = true
-      return request(state, { _tag: "Operator", actor: actor ?? "", reason: reason ?? "" }, by)
+      return request(
+        state,
+        { _tag: "Operator", actor: actor ?? "", ...(reason === undefined ? undefined : { reason }) },
+        by
+      )
     case "Abandon":
       return undefined
     case "Resolve":
     case "Skip":
       return settled(state, resolution, by)
   }
+}
+
+const isDue = (state: JournalState, ref: Ref): boolean => {
+  const known = state.steps.get(refKey(ref))
+  const status = known?.compensation.status
+  return (status === "failed" || status === "held") && isUndoing(state, refKey(ref))
 }
 
 /** A person said how a step ended, or that its compensation is taken care of. */

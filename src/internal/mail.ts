@@ -10,6 +10,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Journal from "../Journal.ts"
 import * as Core from "./core.ts"
+import * as Replay from "./replay.ts"
 import { judge } from "./resolution.ts"
 import * as Run from "./run.ts"
 
@@ -35,7 +36,7 @@ export const read = Effect.fnUntraced(function*(run: Run.Run) {
   for (const { mail, message } of yield* inbox(run)) {
     if (message === undefined) continue
     if (message._tag === "Resolve") {
-      refuse(run, mail, message, "it is not parked")
+      if (!leaveOut(run, mail, message)) refuse(run, mail, message, "it is not parked")
       continue
     }
     Core.record(core, cancelRequested(run, mail, message))
@@ -66,7 +67,11 @@ export const take = Effect.fnUntraced(function*(run: Run.Run, entries: ReadonlyA
     const state = Result.getOrThrow(Journal.fold([...entries, ...core.pending]))
     const verdict = judge(state, message.resolution, message.park)
     if (verdict._tag === "Applies" || (message.resolution._tag === "Retry" && state.parking !== undefined)) {
-      return resolved(run, mail, message)
+      const answer = resolved(run, mail, message)
+      // What leaves a compensation out changes nothing about the next that does.
+      const { resolution } = message
+      if (resolution._tag === "Skip" && state.steps.get(Journal.refKey(resolution.step))?.status !== "started") continue
+      return answer
     }
     switch (verdict._tag) {
       case "Done":
@@ -141,6 +146,19 @@ function* received(run: Run.Run, letters: ReadonlyArray<Letter>): Generator<Lett
     run.core.rowChanged = true
     yield letter
   }
+}
+
+/** A compensation may be left out while others run: one that failed for good, or has not begun. */
+const leaveOut = (run: Run.Run, mail: number, message: Extract<Journal.Mail, { _tag: "Resolve" }>): boolean => {
+  const { resolution } = message
+  if (resolution._tag !== "Skip") return false
+  const held = run.held.get(Replay.keys.step(resolution.step))
+  if (held === undefined || (held.status !== "failed" && held.status !== "held") || !Run.isUndoing(run, held)) {
+    return false
+  }
+  resolved(run, mail, message)
+  held.status = "skipped"
+  return true
 }
 
 const cancelRequested = (

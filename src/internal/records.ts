@@ -18,7 +18,7 @@ export const stepRecords = (state: JournalState): ReadonlyArray<StepRecord> =>
     ref,
     kind,
     scope,
-    status: stepStatus[known.status],
+    status: known.status === "started" && isClosed(state) ? "unknown" : stepStatus[known.status],
     attempts: known.attempted,
     startedAt,
     endedAt,
@@ -57,6 +57,8 @@ export const compensationRecords = (state: JournalState): ReadonlyArray<Compensa
 // ---------------------------------------------------------------------------------------------------------------------
 // internal
 // ---------------------------------------------------------------------------------------------------------------------
+
+const isClosed = ({ phase }: JournalState): boolean => phase === "parked" || phase === "abandoned"
 
 const stepStatus: Readonly<Record<StepState["status"], StepRecord["status"]>> = {
   started: "running",

@@ -36,7 +36,12 @@ export type Verdict =
  */
 export const judge = (state: JournalState, resolution: Resolution, park: number | undefined): Verdict => {
   if (state.phase === "abandoned" && resolution._tag === "Abandon") return done
-  if (state.phase !== "parked") return wasTaken(state, resolution, park) ? done : notParked
+  if (state.phase !== "parked") {
+    if (wasTaken(state, resolution, park)) return done
+    // Another one that was left out lets the roll-back go on: this one may be left out all the same.
+    const due = resolution._tag === "Skip" && (park === undefined || park === state.parks)
+    return due && mayLeaveOut(state, resolution.step) ? applies : notParked
+  }
   if (park !== undefined && park !== state.parks) return notParked
   switch (resolution._tag) {
     case "Abandon":
@@ -132,6 +137,12 @@ const skip = (state: JournalState, ref: Ref): Verdict => {
       ? `${refName(ref)} is undone already`
       : `${statusOf(step)}, and nothing rolls it back: only a step in doubt, or a compensation that failed, is skipped`
   )
+}
+
+/** A compensation that is due, and is not under way. */
+const mayLeaveOut = (state: JournalState, ref: Ref): boolean => {
+  const status = state.steps.get(refKey(ref))?.compensation.status
+  return (status === "failed" || status === "held") && unresolved(state).some((one) => refKey(one) === refKey(ref))
 }
 
 /** What `Saga.onCommit` left to be done has no value that anybody waits for. */

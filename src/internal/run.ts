@@ -211,6 +211,22 @@ export const unsettled = (run: Run): boolean => {
 }
 
 /**
+ * Whether a roll-back that has begun and not ended undoes this.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isUndoing = (run: Run, { asked, key }: Held): boolean => {
+  if (run.rollback !== undefined) return true
+  for (const task of run.tasks.values()) {
+    if (task.phase === "done") continue
+    if (task._tag === "Scope" && Journal.isWithin(asked.scope, task.scope)) return true
+    if (task._tag === "Steps" && task.steps.includes(key)) return true
+  }
+  return false
+}
+
+/**
  * What a fiber still waits for that outlived the body: nobody would ever learn how it ended.
  *
  * @category accessors
@@ -494,21 +510,9 @@ export const finishPark = (run: Run, reason: ParkReason, unresolved = leftUndone
 // internal
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** What a roll-back that has begun did not undo: of the saga, or of scopes of it. */
-const leftUndone = (run: Run): ReadonlyArray<Journal.Unresolved> => {
-  const undoing: Array<string> = run.rollback === undefined ? [] : [""]
-  const named: Array<string> = []
-  for (const task of run.tasks.values()) {
-    if (task.phase === "done") continue
-    if (task._tag === "Scope") undoing.push(task.scope)
-    if (task._tag === "Steps") named.push(...task.steps)
-  }
-  return Rollback.unresolved(
-    [...run.held.values()].filter((one) =>
-      named.includes(one.key) || undoing.some((outer) => Journal.isWithin(one.asked.scope, outer))
-    )
-  )
-}
+/** What a roll-back that has begun did not undo: of the saga, or of a part of it. */
+const leftUndone = (run: Run): ReadonlyArray<Journal.Unresolved> =>
+  Rollback.unresolved([...run.held.values()].filter((one) => isUndoing(run, one)))
 
 /** An outcome is recorded: hold its compensation, and answer the body unless the seam is closed. */
 const settled = (run: Run, task: Forward.StepTask | Forward.TimerTask, exit: Exit.Exit<unknown, unknown>): void => {

@@ -260,7 +260,7 @@ const rollbackStarted = (
       "rollback",
       held.length === 0
         ? "There is nothing to undo."
-        : `It undoes ${Wording.list(held)}${held.length === 1 ? "" : ", in this order"}.`
+        : `It undoes ${Wording.list(held)}.`
     ]
   ]
 }

@@ -98,7 +98,9 @@ export const steps = (run: Run.Run, task: Run.StepsTask): void => {
  * @since 0.1.0
  */
 export const namedSteps = (run: Run.Run, names: ReadonlyArray<string>): ReadonlyArray<Held> =>
-  [...run.held.values()].filter((_) => _.status === "held" && names.includes(_.ref.name) && !isTaken(run, _))
+  [...run.held.values()].filter((_) =>
+    _.status === "held" && (names.includes(_.ref.name) || names.includes(Journal.refName(_.ref))) && !isTaken(run, _)
+  )
 
 /**
  * What the code that named them learns: the names of the steps that were undone, the last one first.

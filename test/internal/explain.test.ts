@@ -237,7 +237,7 @@ describe("the text", () => {
 +182 ms  Charge succeeded at attempt 3 in 12 ms.
 +190 ms  Pack failed after 7 ms: Damaged (sku "VASE").
 +191 ms  The saga rolls back, because it failed with Damaged (sku "VASE").
-+191 ms  It undoes Charge and Reserve, in this order.
++191 ms  It undoes Charge and Reserve.
 +200 ms  Undoing Charge failed at attempt 1: RefundRejected (reason "account closed"). It is tried again in 2.5 s.
  +2.7 s  Charge was undone at attempt 2 in 12 ms.
  +2.7 s  Reserve was undone in 2 ms.
@@ -254,7 +254,7 @@ describe("the text", () => {
    +10 ms  Charge succeeded in 5 ms.
    +12 ms  Pack failed after 1 ms: Damaged (sku "VASE").
    +13 ms  The saga rolls back, because it failed with Damaged (sku "VASE").
-   +13 ms  It undoes Charge and Reserve, in this order.
+   +13 ms  It undoes Charge and Reserve.
    +20 ms  Charge cannot be undone, after 1 attempt: RefundRejected (reason "account closed").
    +23 ms  Reserve was undone in 2 ms.
    +24 ms  It is parked for a person, because a compensation failed for good.
@@ -336,7 +336,7 @@ or skip Charge, if it did not happen; or roll it back; or abandon it as it is.
 +10 ms  Charge succeeded in 5 ms.
 +12 ms  Pack failed after 1 ms: Damaged (sku "VASE").
 +13 ms  The saga rolls back, because it failed with Damaged (sku "VASE").
-+13 ms  It undoes Charge and Reserve, in this order.
++13 ms  It undoes Charge and Reserve.
 +20 ms  Charge cannot be undone, after 1 attempt: RefundRejected (reason "account closed").
 +23 ms  Reserve was undone in 2 ms.
 +24 ms  It is parked for a person, because a compensation failed for good.

@@ -192,7 +192,7 @@ describe("what a saga says for all its compensations", () => {
             yield* step("X", { compensation: { retry: spaced("1 second", 2) } })
             return yield* step("B")
           }),
-        { compensationDefaults: { retry: spaced("1 second", 1) } }
+        { compensation: { retry: spaced("1 second", 1) } }
       )
       const always: Array<World.Fault> = ["refuse", "refuse", "refuse", "refuse"]
       const world = yield* World.make(live, partsWith({ B: ["refuse"], "undo A": always, "undo X": [...always] })())
@@ -209,7 +209,7 @@ describe("what a saga says for all its compensations", () => {
             yield* step("X", { compensation: { timeout: "2 minutes" } })
             return yield* step("B")
           }),
-        { compensationDefaults: { timeout: "10 seconds" } }
+        { compensation: { timeout: "10 seconds" } }
       )
       const world = yield* World.make(live, partsWith({ B: ["refuse"], "undo A": [60_000], "undo X": [60_000] })())
       const { unresolved } = World.whyParked(yield* world.execute)
@@ -226,7 +226,7 @@ describe("what a saga says for all its compensations", () => {
               yield* step("X", { compensation: { onFailure } })
               return yield* step("B")
             }),
-          { compensationDefaults: { onFailure: "halt" } }
+          { compensation: { onFailure: "halt" } }
         )
       const parts = partsWith({ B: ["refuse"], "undo X": ["refuse"] })
       const halted = yield* World.make(live(), parts())

@@ -88,8 +88,8 @@ describe("what a saga says for all its compensations", () => {
     Saga.make("All", {
       payload: Order,
       compensationError: RefundRejected,
-      compensation: "parallel",
-      compensationDefaults: {
+      compensation: {
+        order: "parallel",
         onFailure: "halt",
         retry: Schedule.recurs(3).pipe(
           Schedule.setInputType<RefundRejected>(),
@@ -105,7 +105,7 @@ describe("what a saga says for all its compensations", () => {
     Saga.make("All", {
       payload: Order,
       compensationError: RefundRejected,
-      compensationDefaults: { retry: { schedule, while: (error) => error._tag === "RefundRejected" } },
+      compensation: { retry: { schedule, while: (error) => error._tag === "RefundRejected" } },
       idempotencyKey
     })
     Step.make("Refund", {
@@ -141,18 +141,18 @@ describe("what a saga says for all its compensations", () => {
   })
 
   it("a timeout only where TimedOut is declared", () => {
-    const compensationDefaults = { timeout: "1 second" } as const
+    const compensation = { timeout: "1 second" } as const
     Saga.make("Timed", {
       payload: Order,
       compensationError: Schema.Union([RefundRejected, Step.TimedOut]),
-      compensationDefaults,
+      compensation,
       idempotencyKey
     })
     Saga.make("Timed", {
       payload: Order,
       compensationError: RefundRejected,
       // @ts-expect-error "a timeout for every compensation can leave any of them undone: declare Step.TimedOut in
-      compensationDefaults,
+      compensation,
       idempotencyKey
     })
   })

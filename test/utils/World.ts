@@ -118,8 +118,7 @@ export type Steps = ReturnType<typeof steps> & { readonly parts: Parts }
 export interface SagaOptions {
   readonly deadline?: Duration.Input
   readonly onDefect?: "park" | "rollback"
-  readonly compensation?: "sequential" | "parallel"
-  readonly compensationDefaults?: unknown
+  readonly compensation?: unknown
 }
 
 export const definitionWith = (options: SagaOptions) =>

@@ -91,7 +91,7 @@ export const expected = ({ direction, mode, onDefect, onFailure, outcome, undoin
   const [acts, verdict] = row
   const parks = verdict === "Unknown" || verdict === "Defect"
   const happened = verdict === "stands" ? ["A", "B", "C"] : ["A", "B"]
-  const ofC = { acts: `C ${acts}`, status: parks ? "running" : stepStatus[verdict] }
+  const ofC = { acts: `C ${acts}`, status: parks ? "unknown" : stepStatus[verdict] }
   if (parks || (verdict === "stands" && direction === "forward")) {
     const pending = happened.map((step) => `${step} pending 0`)
     const end = parks ? `Parked ${verdict}` : "Completed"
