@@ -126,9 +126,8 @@ describe("README.md", () => {
     assert.deepStrictEqual(links.filter((file) => !fs.existsSync(path.join(root, file))), [])
     const scripts: Readonly<Record<string, string>> =
       JSON.parse(fs.readFileSync(path.join(root, "package.json"), "utf8")).scripts
-    const commands = [...readme.matchAll(/`npm (?:run )?(start|test|check[\w:]*|crash|bench[\w:]*)(?=`| )/g)].map((
-      [, name]
-    ) => name!)
+    const named = /`npm (?:run )?(start|test|check[\w:]*|crash|mutate|bench[\w:]*)(?=`| )/g
+    const commands = [...readme.matchAll(named)].map(([, name]) => name!)
     assert.deepStrictEqual(commands.filter((name) => scripts[name] === undefined), [])
   })
 })

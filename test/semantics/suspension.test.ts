@@ -269,6 +269,9 @@ describe("what brings a suspended execution back", () => {
       const context = yield* Layer.build(
         Layer.provideMerge(Process.saga(hourBetween(), parts), Layer.fresh(SagaEngine.layerMemory))
       )
+      // It asks every minute: not when this is due.
+      yield* World.quiet
+      yield* TestClock.adjust("30 seconds")
       yield* Effect.provideContext(definition.start(payload), context)
       yield* World.quiet
       yield* TestClock.adjust(hour)

@@ -1,0 +1,271 @@
+/**
+ * Bugs that somebody could make, one at a time: what is changed, and the tests that must notice.
+ */
+
+export interface Mutant {
+  /** What is wrong, as a sentence. */
+  readonly bug: string
+  readonly file: string
+  /** Occurs exactly once in the file. */
+  readonly find: string
+  readonly replace: string
+  readonly tests: ReadonlyArray<string>
+  /** Runs only the tests whose names match. */
+  readonly only?: string
+}
+
+const crash = ["test/crash/everywhere.test.ts"]
+const dies = "wherever a process dies > (four|a scope|a compensation|retries|timeouts|a pivot)"
+const memory = ["test/contract/memory.test.ts"]
+const lock = ["test/semantics/lock.test.ts", "test/internal/journalWriter.test.ts"]
+const doubt = ["test/semantics/doubt.test.ts"]
+const replay = ["test/semantics/replay.test.ts", "test/semantics/body.test.ts"]
+const rollback = ["test/semantics/rollback.test.ts", "test/semantics/compensation.test.ts"]
+const inspector = ["test/SagaInspector.test.ts"]
+const suspension = ["test/semantics/suspension.test.ts"]
+
+const started = "{ _tag: \"CompensationStarted\", at: Core.now(core), ...held.ref }"
+
+export const mutants: ReadonlyArray<Mutant> = [
+  {
+    bug: "a step acts before its intent is durable",
+    file: "src/internal/intake.ts",
+    find: "if (Forward.acts(request)) run.startDurable.push(task)",
+    replace: "if (Forward.acts(request)) run.startNow.push(task)",
+    tests: crash,
+    only: dies
+  },
+  {
+    bug: "compensations run in the order of their steps",
+    file: "src/internal/rollback.ts",
+    find: "    for (const one of held) {\n      yield* Scope",
+    replace: "    for (const one of held.toReversed()) {\n      yield* Scope",
+    tests: rollback
+  },
+  {
+    bug: "an append loses its last entry",
+    file: "src/internal/executor.ts",
+    find: "entries: JSON.stringify(entries),",
+    replace: "entries: JSON.stringify(entries.length > 1 ? entries.slice(0, -1) : entries),",
+    tests: replay
+  },
+  {
+    bug: "the store keeps two appends at one place",
+    file: "src/internal/memory.ts",
+    find: "if (seq <= last && journal.some((stored) => stored.seq === seq)) return false",
+    replace: "if (seq < 0) return false",
+    tests: memory
+  },
+  {
+    bug: "a cancel does not settle what waits",
+    file: "src/internal/executor.ts",
+    find: "  yield* settleAll(run)\n  if (Run.unsettled(run)",
+    replace: "  if (Run.unsettled(run)",
+    tests: ["test/semantics/rollback.test.ts", "test/semantics/endings.test.ts", ...doubt]
+  },
+  {
+    bug: "a lease is renewed after it has ended",
+    file: "src/internal/memory.ts",
+    find: "if (end === undefined || end <= now) return false",
+    replace: "if (end === undefined) return false",
+    tests: memory
+  },
+  {
+    bug: "a replay answers every occurrence of a name from the first",
+    file: "src/internal/ref.ts",
+    find: "`${ref.path ?? \"\"}|${ref.occurrence ?? 0}|${ref.name}`",
+    replace: "`${ref.path ?? \"\"}|0|${ref.name}`",
+    tests: replay
+  },
+  {
+    bug: "an append of somebody else is taken for one's own",
+    file: "src/internal/journalWriter.ts",
+    find: "token === pending.append.token && last === pending.append.seq",
+    replace: "last === pending.append.seq",
+    tests: lock
+  },
+  {
+    bug: "an own append counts although another came after it",
+    file: "src/internal/journalWriter.ts",
+    find: "token === pending.append.token && last === pending.append.seq",
+    replace: "token === pending.append.token",
+    tests: lock
+  },
+  {
+    bug: "a refused step is asked again under its old key",
+    file: "src/internal/core.ts",
+    find: "`${base(core, ref)}/${refusals}`",
+    replace: "`${base(core, ref)}/${refusals * 0}`",
+    tests: doubt
+  },
+  {
+    bug: "a compensation uses the key of its step",
+    file: "src/internal/core.ts",
+    find: "`${base(core, ref)}/compensation`",
+    replace: "`${base(core, ref)}/0`",
+    tests: rollback
+  },
+  {
+    bug: "what a replay finds done holds no compensation",
+    file: "src/internal/recovery.ts",
+    find: "    Run.hold(run, task, exit)\n",
+    replace: "",
+    tests: crash,
+    only: dies
+  },
+  {
+    bug: "a schedule begins anew after a restart",
+    file: "src/internal/forward.ts",
+    find: "task.history.filter((past) => past.wakeAt !== undefined)",
+    replace: "task.history.filter((past) => past.at < 0)",
+    tests: ["test/semantics/doubt.test.ts", "test/semantics/claims.test.ts", ...replay]
+  },
+  {
+    bug: "a back-off that was not over is not waited for after a restart",
+    file: "src/internal/forward.ts",
+    find: "if (last?.wakeAt !== undefined && last.wakeAt > to.core.clock.currentTimeMillisUnsafe()) {",
+    replace: "if (last?.wakeAt !== undefined && last.wakeAt < 0) {",
+    tests: ["test/semantics/doubt.test.ts", ...suspension]
+  },
+  {
+    bug: "a cancel undoes past the point of no return",
+    file: "src/internal/run.ts",
+    find: "  !core.pivotPassed && rollback === undefined && core.seal",
+    replace: "  rollback === undefined && core.seal",
+    tests: ["test/semantics/endings.test.ts", "test/semantics/deadline.test.ts", ...doubt]
+  },
+  {
+    bug: "a cancel does not wait for the pivot in flight",
+    file: "src/internal/run.ts",
+    find: "      run.core.undoPending ??= cause\n      return\n",
+    replace: "      break\n",
+    tests: [...doubt, "test/semantics/deadline.test.ts"]
+  },
+  {
+    bug: "a compensation that halts stops nothing",
+    file: "src/internal/rollback.ts",
+    find: "held.status === \"failed\" && held.compensation.onFailure === \"halt\"",
+    replace: "held.status === \"failed\" && held.compensation.onFailure === undefined",
+    tests: rollback
+  },
+  {
+    bug: "an attempt that never happened is tried again under its old key",
+    file: "src/internal/forward.ts",
+    find: "  failed(to, task, { outcome: \"never\" })\n",
+    replace: "",
+    tests: doubt
+  },
+  {
+    bug: "nobody wakes what left memory",
+    file: "src/internal/alarm.ts",
+    find: "      yield* ring\n",
+    replace: "",
+    tests: suspension
+  },
+  {
+    bug: "what was suspended counts as having been in flight",
+    file: "src/internal/recovery.ts",
+    find: "const quiet = entries.at(-1)?._tag === \"Claimed\" &&",
+    replace: "const quiet = entries.at(-1)?._tag === \"SagaStarted\" &&",
+    tests: suspension
+  },
+  {
+    bug: "a deadline that passed meanwhile is only looked at later",
+    file: "src/internal/recovery.ts",
+    find: "    Run.passDeadline(run, state.deadline)",
+    replace: "    Run.watchDeadline(run, state.deadline)",
+    tests: ["test/semantics/deadline.test.ts"]
+  },
+  {
+    bug: "an answer to an old park is taken for the present one",
+    file: "src/internal/resolution.ts",
+    find: "  if (park !== undefined && park !== state.parks) return notParked\n",
+    replace: "",
+    tests: inspector
+  },
+  {
+    bug: "a person's value is not checked by the worker",
+    file: "src/internal/recovery.ts",
+    find: "  if (issue === undefined) return true\n",
+    replace: "  if (issue !== \"\") return true\n",
+    tests: inspector
+  },
+  {
+    bug: "an execution that kills its process is tried for ever",
+    file: "src/internal/recovery.ts",
+    find: "if (state.claims > core.limits.maxClaims) {",
+    replace: "if (state.claims < 0) {",
+    tests: lock
+  },
+  {
+    bug: "progress does not count against claims",
+    file: "src/internal/fold.ts",
+    find: "    state.claims = 0\n",
+    replace: "",
+    tests: ["test/Journal.test.ts", "test/semantics/claims.test.ts"]
+  },
+  {
+    bug: "a step that became of another kind is taken for the same",
+    file: "src/internal/recovery.ts",
+    find: "request._tag === \"Step\" && request.kind === entry.kind",
+    replace: "request._tag === \"Step\"",
+    tests: replay
+  },
+  {
+    bug: "a step acts without a lease",
+    file: "src/internal/forward.ts",
+    find: "  if (!core.mayAct()) return core.leave()\n",
+    replace: "",
+    tests: ["test/internal/executor.test.ts"]
+  },
+  {
+    bug: "mail that came after its owner last looked is slept on",
+    file: "src/internal/memory.ts",
+    find: "update.worker === null && row.mail > update.received && !isEnded(update.status)",
+    replace: "update.worker === null && row.mail < 0",
+    tests: memory
+  },
+  {
+    bug: "a compensation acts before its start is durable",
+    file: "src/internal/compensate.ts",
+    find: `    yield* Core.recordDurably(core, () => (${started}))\n`,
+    replace: `    Core.emit(core, () => Core.record(core, ${started}))\n`,
+    tests: crash,
+    only: dies
+  },
+  {
+    bug: "a page repeats the last of the page before",
+    file: "src/internal/memory.ts",
+    find: "compare(row, after) > 0",
+    replace: "compare(row, after) >= 0",
+    tests: memory
+  },
+  {
+    bug: "what a failed scope undid still counts as executed",
+    file: "src/internal/undoing.ts",
+    find: "    if (Rollback.isSettled(one) && inScope(one.asked, task.scope)) forget(run, key)\n",
+    replace: "",
+    tests: ["test/semantics/partial.test.ts"]
+  },
+  {
+    bug: "two roll-backs by name undo one step",
+    file: "src/internal/undoing.ts",
+    find: " && !isTaken(run, _)",
+    replace: "",
+    tests: ["test/semantics/partial.test.ts"]
+  },
+  {
+    bug: "a bug rolls back although the saga does not say so",
+    file: "src/internal/run.ts",
+    find: "run.handler.definition.onDefect === \"park\" || ",
+    replace: "",
+    tests: ["test/semantics/endings.test.ts", ...doubt]
+  },
+  {
+    bug: "a refused suspension is written as one",
+    file: "src/internal/executor.ts",
+    find: "  driver.suspending = undefined\n  if",
+    replace: "  if",
+    tests: suspension
+  }
+]
