@@ -5,6 +5,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Layer, Schedule, Schema, Stream } from "effect"
 import { Saga, SagaEngine, SagaError, SagaInspector, SagaStore, Step } from "effect-saga"
 import * as TestClock from "effect/testing/TestClock"
+import * as Process from "./utils/Process.ts"
 import { Refused, Stuck } from "./utils/Shop.ts"
 import * as World from "./utils/World.ts"
 
@@ -414,6 +415,33 @@ describe("a compensation that is skipped while the roll-back goes on", () => {
     }).pipe(Effect.scoped))
 })
 
+describe("a halt that is durable when the process dies", () => {
+  it.effect("still halts: the process that takes over begins nothing", () =>
+    Effect.gen(function*() {
+      const live = World.body(({ step }) =>
+        Effect.andThen(step("A"), Effect.andThen(step("B", { compensation: { onFailure: "halt" } }), step("C")))
+      )
+      const world = yield* World.make(live, partsWith({ C: ["refuse"], "undo B": ["refuse"] }))
+      yield* world.execute
+      const begun = (yield* world.journal).findIndex((_) => _.includes("CompensationStarted B")) + 1
+      const { store } = yield* World.cut(world.recorded, world.id, begun)
+      const at = (yield* world.entries).at(-1)!.at
+      const error = { _tag: "Stuck", step: "B" }
+      const failed = JSON.stringify([{ _tag: "CompensationFailed", at, name: "B", attempt: 1, error }])
+      const append = { execution: world.id, seq: begun, token: "last", at, entries: failed }
+      yield* Effect.orDie(store.encoded.append([{ ...append, create: undefined, row: undefined }]))
+      const parts = World.makeParts()
+      const next = yield* Process.open(store.encoded, Process.saga(live, parts))
+      const { definition } = World
+      const id = definition.executionId({ id: "1" })
+      const polled = next.use(definition.poll(id))
+      for (let n = 0; n < 5; n++) yield* Effect.andThen(TestClock.adjust("1 second"), World.quiet)
+      assert.deepStrictEqual(parts.log, [])
+      const { _tag, compensations } = yield* Effect.orDie(polled)
+      assert.deepStrictEqual([_tag, compensations.map((_) => _.status)], ["Parked", ["pending", "failed"]])
+    }).pipe(Effect.scoped))
+})
+
 describe("an execution that no worker has the code for", () => {
   it.effect("is abandoned all the same", () =>
     Effect.gen(function*() {
@@ -442,6 +470,10 @@ describe("an execution that no worker has the code for", () => {
       yield* world.resume
       yield* taken
       assert.strictEqual(World.whyParked(yield* world.result).why._tag, "Undecodable")
+      // What was sent to it is kept, and does not make it due for ever.
+      const before = (yield* Effect.orDie(encoded.journal(world.id))).length
+      yield* TestClock.adjust("1 minute")
+      assert.strictEqual((yield* Effect.orDie(encoded.journal(world.id))).length, before)
       yield* inspector.abandon(world.id, "beyond repair")
       assert.strictEqual((yield* world.status)._tag, "Abandoned")
       assert.strictEqual(reasonOf(World.errorOf(yield* world.result))._tag, "Abandoned")

@@ -149,6 +149,13 @@ export const mutants: ReadonlyArray<Mutant> = [
     tests: rollback
   },
   {
+    bug: "a halt is forgotten when the process dies",
+    file: "src/internal/rollback.ts",
+    find: "let halted = held.some(halts)",
+    replace: "let halted = false",
+    tests: inspector
+  },
+  {
     bug: "an attempt that never happened is tried again under its old key",
     file: "src/internal/forward.ts",
     find: "  failed(to, task, { outcome: \"never\" })\n",
