@@ -268,10 +268,11 @@ const handleEvents = Effect.fnUntraced(function*(driver: Driver) {
     const event = core.events.shift()!
     const effect = event()
     if (effect !== undefined) yield* Core.provide(effect, core.context)
-    if (driver.mailDue) {
-      driver.mailDue = false
-      yield* Mail.read(run)
-    }
+    // First what follows from it: a pivot that happened is past the point of no return before a cancel is read.
+    yield* Intake.quiesce(run)
+    if (!driver.mailDue) continue
+    driver.mailDue = false
+    yield* Mail.read(run)
     yield* Intake.quiesce(run)
   }
 })

@@ -2,7 +2,7 @@
  * Rules 34 and 35: the words for endings, and what an undisturbed run costs.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Fiber, Schema } from "effect"
+import { Effect, Exit, Fiber, Latch, Schema } from "effect"
 import { Saga, SagaError, SagaStore } from "effect-saga"
 import * as TestClock from "effect/testing/TestClock"
 import { Refused } from "../utils/Shop.ts"
@@ -262,6 +262,35 @@ describe("rule 34: the words for endings", () => {
       const all = yield* Effect.forEach(Array.from({ length: 10 }), () => world.execute, { concurrency: "unbounded" })
       assert.deepStrictEqual(all, all.map(() => Exit.succeed("C done")))
       assert.deepStrictEqual(world.parts.log, ["A", "B", "C"])
+    }).pipe(Effect.scoped))
+})
+
+describe("a cancel that comes with the pivot's result", () => {
+  it.effect("undoes nothing: the pivot has happened", () =>
+    Effect.gen(function*() {
+      const live = World.settled(({ pivot, retryable, step }) => ({
+        attempt: Effect.andThen(step("A"), Effect.forkChild(step("X"))),
+        pivot: () => pivot("Pivot"),
+        settle: () => retryable("Ship")
+      }))
+      const world = yield* World.make(live)
+      const { encoded } = world.recorded.store
+      const store = Latch.makeUnsafe(true)
+      const { append } = encoded
+      Object.assign(encoded, { append: (batch: never) => Effect.andThen(store.await, append(batch)) })
+      for (const act of ["X", "Pivot"]) world.parts.gate(act)
+      yield* world.start
+      yield* World.quiet
+      store.closeUnsafe()
+      yield* world.parts.gate("X").open
+      yield* World.quiet
+      // X is being stored now; both come meanwhile.
+      yield* world.parts.gate("Pivot").open
+      yield* World.quiet
+      yield* world.cancel()
+      store.openUnsafe()
+      assert.deepStrictEqual(yield* world.result, Exit.succeed("Ship done"))
+      assert.isFalse(world.parts.log.some((_) => _.startsWith("undo ")))
     }).pipe(Effect.scoped))
 })
 

@@ -4,7 +4,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Fiber, Result, Schedule, Schema } from "effect"
 import { Saga, SagaError, Step } from "effect-saga"
-import type * as Journal from "../../src/Journal.ts"
+import * as Journal from "../../src/Journal.ts"
 import { Refused, Stuck } from "../utils/Shop.ts"
 import * as World from "../utils/World.ts"
 
