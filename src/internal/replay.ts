@@ -76,6 +76,13 @@ export const plan = (entries: Iterable<Journal.Entry>): ReadonlyArray<Instructio
     if (seam === "open") instructions.push({ _tag: "Answer", key, entry })
     else kept.push({ key, entry })
   }
+  const request = () => {
+    undoing = true
+    if (pivotPassed) return
+    // A pivot in flight decides first: if it happened, this came too late. Until then a parked body goes on.
+    if (deciding === undefined) seam = "closed"
+    else open()
+  }
   for (const entry of entries) {
     switch (entry._tag) {
       case "StepStarted":
@@ -124,9 +131,7 @@ export const plan = (entries: Iterable<Journal.Entry>): ReadonlyArray<Instructio
       case "CancelRequested":
       case "DeadlinePassed":
       case "RollbackRequested":
-        // A pivot in flight decides first: if it happened, this came too late.
-        undoing = true
-        if (!pivotPassed && deciding === undefined) seam = "closed"
+        request()
         break
       case "Resolved":
         switch (entry.resolution._tag) {
@@ -139,8 +144,7 @@ export const plan = (entries: Iterable<Journal.Entry>): ReadonlyArray<Instructio
             if (!started.has(keys.step(entry.resolution.step))) open()
             break
           case "Rollback":
-            undoing = true
-            if (!pivotPassed && deciding === undefined) seam = "closed"
+            request()
             break
           case "Abandon":
             break

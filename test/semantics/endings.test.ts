@@ -3,7 +3,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Latch, Schema } from "effect"
-import { Saga, SagaError, SagaStore } from "effect-saga"
+import { Saga, SagaError, SagaInspector, SagaStore } from "effect-saga"
 import * as TestClock from "effect/testing/TestClock"
 import { Refused } from "../utils/Shop.ts"
 import * as World from "../utils/World.ts"
@@ -291,6 +291,34 @@ describe("a cancel that comes with the pivot's result", () => {
       store.openUnsafe()
       assert.deepStrictEqual(yield* world.result, Exit.succeed("Ship done"))
       assert.isFalse(world.parts.log.some((_) => _.startsWith("undo ")))
+    }).pipe(Effect.scoped))
+})
+
+describe("a pivot in doubt that is rolled back", () => {
+  it.effect("has happened in the meantime: the roll-back comes too late, also for who takes over then", () =>
+    Effect.gen(function*() {
+      for (const how of ["cancel", "roll-back"]) {
+        const live = World.settled(({ pivot, retryable, step }) => ({
+          attempt: step("A"),
+          pivot: () => pivot("Pivot", { timeout: "1 second", unknown: "park" }),
+          settle: () => Effect.andThen(retryable("Ship"), retryable("Mail"))
+        }))
+        const parts = World.makeParts()
+        parts.faults.set("Pivot", ["hang"])
+        const world = yield* World.make(live, parts)
+        assert.strictEqual(World.whyParked(yield* world.execute).why._tag, "Unknown")
+        const inspector = yield* world.use(
+          Effect.provideService(SagaInspector.make, SagaStore.SagaStore, world.recorded.store)
+        )
+        yield* how === "cancel" ? world.cancel() : inspector.rollback(world.id)
+        assert.deepStrictEqual(yield* world.result, Exit.succeed("Mail done"))
+        const journal = yield* world.journal
+        const passed = journal.findIndex((_) => _.includes("PivotPassed")) + 1
+        for (let appends = passed; appends < journal.length; appends++) {
+          const recovered = yield* world.crashed(appends, live, World.makeParts())
+          assert.deepStrictEqual(yield* recovered.result, Exit.succeed("Mail done"), `${how}, after ${appends}`)
+        }
+      }
     }).pipe(Effect.scoped))
 })
 
