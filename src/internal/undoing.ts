@@ -117,16 +117,18 @@ export const undoneBy = (run: Run.Run, task: Run.StepsTask): Exit.Exit<ReadonlyA
   )
 
 /**
- * Whether nothing that a scope asked for is in flight. A fiber that was forked in it may go on after it has failed.
+ * Whether nothing that a scope asked for is in flight, and nothing of it is being undone. A fiber that was forked in it
+ * may go on after it has failed.
  *
  * @category guards
  * @since 0.1.0
  */
 export const settledIn = (run: Run.Run, scope: string): boolean => {
   for (const task of run.tasks.values()) {
-    if (task._tag !== "Scope" && task.phase !== "done" && inScope(task.asked, scope)) return false
+    if (task.phase === "done" || (task._tag === "Scope" && task.scope === scope)) continue
+    if (Journal.isWithin(task._tag === "Scope" ? task.scope : task.asked.scope, scope)) return false
     // What is undone by its name is not undone a second time beside that.
-    if (task._tag === "Steps" && task.phase === "running") {
+    if (task._tag === "Steps") {
       if (task.steps.some((key) => inScope(run.held.get(key)!.asked, scope))) return false
     }
   }

@@ -529,6 +529,27 @@ describe("rule 27: Saga.scoped", () => {
     }).pipe(Effect.scoped))
 })
 
+describe("a scope that fails while one inside it is undone", () => {
+  it.effect("waits for it, so nothing is undone twice", () =>
+    Effect.gen(function*() {
+      const live = World.body(({ step }) =>
+        Effect.gen(function*() {
+          yield* Saga.scoped(Effect.gen(function*() {
+            yield* Effect.forkChild(Effect.ignore(Saga.scoped(Effect.andThen(step("A"), step("B")))))
+            yield* step("C")
+            return yield* step("E")
+          })).pipe(Effect.ignore)
+          return yield* step("D")
+        })
+      )
+      const parts = partsWith({ B: ["refuse"], C: [200], E: ["refuse"], "undo A": [500] })
+      const world = yield* World.make(live, parts())
+      assert.deepStrictEqual(yield* world.execute, Exit.succeed("D done"))
+      assert.isTrue(Result.isSuccess(Journal.fold(yield* world.entries)))
+      assert.deepStrictEqual(undone(world.parts.log), ["undo A", "undo C"])
+    }).pipe(Effect.scoped))
+})
+
 describe("rule 28: compensations that do not succeed at once", () => {
   const withUndo = (compensation: unknown) =>
     World.body(({ step }) => step("A").pipe(Effect.andThen(step("B", { compensation })), Effect.andThen(step("C"))))
