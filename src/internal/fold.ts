@@ -330,12 +330,13 @@ const rollbackEntry = (
       state.undoingSteps.set(refKey(entry), entry.steps.map(refKey))
       return undefined
     case "RollbackStarted":
-      if (state.pivotPassed) return "an execution past its point of no return"
       if (state.rollback !== undefined) return "an execution that rolls back"
       if (entry.scope !== "") {
+        // Past the point of no return a scope holds nothing, but it ends all the same.
         state.undoing.add(entry.scope)
         return undefined
       }
+      if (state.pivotPassed) return "an execution past its point of no return"
       if (inFlight(state) !== undefined) return `an execution with ${inFlight(state)} in flight`
       state.rollback = entry.cause
       state.requested = undefined

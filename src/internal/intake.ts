@@ -86,6 +86,14 @@ export const accept = (run: Run.Run, asked: Body.Asked): void => {
       return Run.answer(run, asked, Exit.void, core.at)
     case "RollbackScope": {
       const { cause, scope } = request
+      if (core.pivotPassed && Undoing.holds(run, scope)) {
+        Run.defect(
+          run,
+          undefined,
+          "after the point of no return nothing can be compensated: join before it what you fork"
+        )
+        return
+      }
       const task: Run.ScopeTask = { _tag: "Scope", key: Run.keyOf(asked), asked, scope, cause, phase: "ready" }
       run.tasks.set(task.key, task)
       Core.record(core, {

@@ -136,6 +136,15 @@ export const settledIn = (run: Run.Run, scope: string): boolean => {
 }
 
 /**
+ * Whether a scope has something to undo.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const holds = (run: Run.Run, scope: string): boolean =>
+  [...run.held.values()].some((_) => !Rollback.isSettled(_) && inScope(_.asked, scope))
+
+/**
  * Whether a request comes from a scope that is undone, or about to be.
  *
  * @category guards

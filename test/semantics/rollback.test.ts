@@ -550,6 +550,42 @@ describe("a scope that fails while one inside it is undone", () => {
     }).pipe(Effect.scoped))
 })
 
+describe("a scope that fails past the point of no return", () => {
+  const live = (attempt: "alone" | "in a fork") =>
+    World.settled(({ pivot, readonly, retryable, step }) => ({
+      attempt: attempt === "alone"
+        ? step("A")
+        : Effect.forkChild(Effect.ignore(Saga.scoped(Effect.andThen(step("A"), readonly("Look"))))),
+      pivot: () => pivot("Pivot"),
+      settle: () =>
+        attempt === "alone"
+          ? Effect.andThen(Effect.ignore(Saga.scoped(readonly("Look"))), retryable("Ship"))
+          : Effect.andThen(Effect.sleep(2_000), retryable("Ship"))
+    }))
+
+  it.effect("undoes nothing and ends, also for who takes over then", () =>
+    Effect.gen(function*() {
+      const parts = partsWith({ Look: ["refuse"] })
+      const world = yield* World.make(live("alone"), parts())
+      assert.deepStrictEqual(yield* world.execute, Exit.succeed("Ship done"))
+      for (const cut of yield* World.everyCut(world, live("alone"), parts)) {
+        assert.deepStrictEqual(cut.exit, Exit.succeed("Ship done"), `after ${cut.appends}`)
+      }
+    }).pipe(Effect.scoped))
+
+  it.effect("and holds something from before is a bug, which parks", () =>
+    Effect.gen(function*() {
+      const world = yield* World.make(live("in a fork"), partsWith({ Look: ["refuse"] })())
+      world.parts.gate("Look")
+      yield* world.start
+      yield* World.quiet
+      yield* world.parts.gate("Look").open
+      assert.strictEqual(World.whyParked(yield* world.result).why._tag, "Defect")
+      assert.isTrue(Result.isSuccess(Journal.fold(yield* world.entries)))
+      assert.deepStrictEqual(undone(world.parts.log), [])
+    }).pipe(Effect.scoped))
+})
+
 describe("rule 28: compensations that do not succeed at once", () => {
   const withUndo = (compensation: unknown) =>
     World.body(({ step }) => step("A").pipe(Effect.andThen(step("B", { compensation })), Effect.andThen(step("C"))))
