@@ -33,7 +33,8 @@ export const quiesce = Effect.fnUntraced(function*(run: Run.Run) {
       continue
     }
     const violation = body.violation()
-    if (violation !== undefined && core.seal === undefined) {
+    // One that rolls back anyway is replayed as far as it goes.
+    if (violation !== undefined && core.seal === undefined && (run.mode === "live" || !run.lenient)) {
       if (run.mode === "live") Run.defect(run, undefined, violation)
       else Run.park(run, { _tag: "Defect", message: violation })
       return

@@ -194,6 +194,7 @@ const replay = Effect.fnUntraced(function*(past: Past, payload: unknown) {
   const { body, core } = run
   const undoes = state.rollback !== undefined || state.requested !== undefined
   core.pivotPassed = false
+  run.lenient = undoes
   run.intents = new Set(plan.flatMap((_) => _._tag === "Intent" ? [_.key] : []))
   body.setTime(state.startedAt)
   Run.start(run, payload)

@@ -114,6 +114,8 @@ export interface Run {
   /** Recorded, to be started when that is durable. */
   startDurable: Array<Task>
   mode: "replay" | "live"
+  /** It rolls back anyway, so what its body does wrong on replay does not matter. */
+  lenient: boolean
   /** The next free place in the journal. */
   seq: number
   status: Status
@@ -165,6 +167,7 @@ export const make = (options: {
     committed: 0,
     startNow: [],
     startDurable: [],
+    lenient: false,
     status: "running",
     received: 0,
     end: undefined,

@@ -272,6 +272,22 @@ describe("rule 26: recovery in a roll-back", () => {
       assert.deepStrictEqual(back.parts.log, ["undo B", "undo A"])
     }).pipe(Effect.scoped))
 
+  it.effect("goes on although the body breaks the rule again for which it rolls back", () =>
+    Effect.gen(function*() {
+      const twice = World.body(
+        ({ step }) =>
+          Effect.andThen(step("A"), Effect.all([step("B"), Effect.andThen(step("C"), step("B"))], concurrent)),
+        { onDefect: "rollback" }
+      )
+      const world = yield* World.make(twice, partsWith({ B: [1_000] })())
+      yield* world.execute
+      const requested = (yield* world.journal).findIndex((_) => _.includes("RollbackRequested")) + 1
+      const recovered = yield* world.crashed(requested, twice, World.makeParts())
+      const error = World.errorOf(yield* recovered.result)
+      assert.instanceOf(error, SagaError.SagaError)
+      assert.strictEqual(error.reason._tag, "RolledBackByDefect")
+    }).pipe(Effect.scoped))
+
   it.effect("starts nothing that the body asks on the way", () =>
     Effect.gen(function*() {
       const world = yield* World.make(row, partsWith({ C: ["refuse"] })())
