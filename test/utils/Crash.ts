@@ -19,9 +19,9 @@ import { Refused, Stuck } from "./Shop.ts"
 
 /**
  * What an act does instead of succeeding, once for each element. `late`: it happens, and the answer never comes.
- * `lost`: it does not happen, and no answer comes.
+ * `lost`: it does not happen, and no answer comes. A number: it happens after so many milliseconds.
  */
-export type Fault = "refuse" | "die" | "late" | "lost"
+export type Fault = "refuse" | "die" | "late" | "lost" | number
 
 export interface Scenario {
   readonly name: string
@@ -38,6 +38,8 @@ export interface Scenario {
   readonly suspendAfter?: Duration.Input
   /** What a person answers each time it is parked; what does not apply is refused. */
   readonly answers?: ReadonlyArray<ReadonlyArray<Answer>>
+  /** Several roll-backs at one time, each with an order of its own. */
+  readonly unordered?: true
 }
 
 export type Answer = (inspector: SagaInspector.SagaInspector["Service"], id: string) => Effect.Effect<void, unknown>
@@ -305,12 +307,13 @@ const partsOf = (world: World, process: Process): Parts => {
       Effect.gen(function*() {
         const { epoch, key } = yield* Step.StepContext
         yield* pass(world, process, `before ${act} ${name}`)
+        const fault = world.answers.has(key)
+          ? undefined
+          : world.faults.get(act === "undo" ? `undo ${name}` : name)?.shift()
+        if (typeof fault === "number") yield* Effect.sleep(fault)
         const known = world.answers.get(key)
-        const fault = known === undefined
-          ? world.faults.get(act === "undo" ? `undo ${name}` : name)?.shift()
-          : undefined
         const happens = known === undefined && fault !== "refuse" && fault !== "die" && fault !== "lost"
-        const answer = known !== undefined ? `again: ${known}` : fault ?? "ok"
+        const answer = known !== undefined ? `again: ${known}` : String(fault ?? "ok")
         record(act, name, key, answer, epoch)
         if (happens && act !== "read") {
           world.answers.set(key, "ok")
@@ -521,10 +524,16 @@ export const violations = (seen: Seen): ReadonlyArray<string> => [
   ...(seen.frozen ? [] : acting(seen))
 ]
 
+/** No saga here contradicts its journal, writes one that cannot be read, or is claimed without end. */
+const never: ReadonlyArray<string> = ["Nondeterminism", "Undecodable", "Unencodable", "RecoveryExhausted"]
+
 const permitted = ({ journal, scenario, status }: Seen): ReadonlyArray<string> => {
   const folded = Journal.fold(journal)
   return [
     ...(scenario.ends.includes(status) ? [] : [`it ends ${status}`]),
+    ...journal.flatMap((entry) =>
+      entry._tag === "SagaParked" && never.includes(entry.reason._tag) ? [`it parks: ${entry.reason._tag}`] : []
+    ),
     ...(Result.isSuccess(folded)
       ? folded.success.phase === status ? [] : [`its journal says ${folded.success.phase}, its row ${status}`]
       : [`${folded.failure.entry} cannot follow ${folded.failure.state}`])
@@ -583,7 +592,7 @@ const acting = ({ timeline }: Seen): ReadonlyArray<string> => {
 /** Compensations start in reverse order of completion, one after the other. */
 const order = ({ journal, scenario, timeline }: Seen): ReadonlyArray<string> => {
   const found: Array<string> = []
-  if (scenario.options?.compensation === "parallel") return found
+  if (scenario.unordered === true || scenario.options?.compensation === "parallel") return found
   const completed: Array<string> = []
   let last = Infinity
   for (const entry of journal) {
@@ -652,14 +661,16 @@ const conservation = ({ effects, journal, status, undone }: Seen): ReadonlyArray
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * Runs once without a blow, then once for each point that the first blow can fall on; then, for each of these, once for
- * each of the next `limit` points that the second can fall on; and so on. Answers how many runs with a blow there were.
+ * Runs once without a blow, then once for each point that the first blow can fall on, at most `first`; then, for each of
+ * these, once for each of the next `limit` points that the second can fall on; and so on. Answers how many runs with a
+ * blow there were.
  */
 export const everywhere = (
   scenario: Scenario,
   blows: ReadonlyArray<Blow>,
   options: {
-    readonly limit?: number
+    readonly first?: number | undefined
+    readonly limit?: number | undefined
     readonly store?: Effect.Effect<SagaStore.Encoded, never, Scope.Scope>
   } = {}
 ): Effect.Effect<number> => {
@@ -680,7 +691,8 @@ export const everywhere = (
       const blow = blows[injections.length]
       if (blow === undefined || failures.length >= 3) return
       const first = injections.length === 0 ? 0 : injections.at(-1)!.at + 1
-      for (let at = first; at < seen.points.length && at - first < (options.limit ?? Infinity); at++) {
+      const most = (injections.length === 0 ? options.first : options.limit) ?? Infinity
+      for (let at = first; at < seen.points.length && at - first < most; at++) {
         yield* visit([...injections, { at, blow }])
         if (failures.length >= 3) return
       }
