@@ -161,6 +161,17 @@ export const CurrentScope = Context.Reference<string>("effect-saga/Execution/Cur
 export type ActKind = "execute" | "check" | "compensate" | "checkCompensation"
 
 /**
+ * Something that a step is about to ask of the world, with what it may fail with; `step` is the step's own kind.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type InterceptedAct =
+  | { readonly kind: "execute"; readonly step: Journal.Kind; readonly error: Codec }
+  | { readonly kind: "compensate"; readonly error: Codec }
+  | { readonly kind: "check" | "checkCompensation" }
+
+/**
  * Wraps everything that steps do, for tests: what it gives is run instead. It runs where the act would, with the step's
  * `StepContext`. Read when a handler is registered; undefined, as by default, it costs nothing.
  *
@@ -168,6 +179,9 @@ export type ActKind = "execute" | "check" | "compensate" | "checkCompensation"
  * @since 0.1.0
  */
 export const Interceptor = Context.Reference<
-  | ((kind: ActKind, act: Effect.Effect<unknown, unknown, unknown>) => Effect.Effect<unknown, unknown, unknown>)
+  | ((
+    act: InterceptedAct,
+    effect: Effect.Effect<unknown, unknown, unknown>
+  ) => Effect.Effect<unknown, unknown, unknown>)
   | undefined
 >("effect-saga/Execution/Interceptor", { defaultValue: () => undefined })

@@ -19,6 +19,7 @@ const ranks: ReadonlyArray<ReadonlyArray<string>> = [
     "ExecutionId",
     "SagaMetrics",
     "internal/limits",
+    "internal/heap",
     "internal/codec",
     "internal/storable",
     "internal/timedOut"

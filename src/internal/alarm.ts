@@ -10,6 +10,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
 import type * as Scope from "effect/Scope"
+import * as Heap from "./heap.ts"
 
 /**
  * Rings at every time that it was set to.
@@ -46,13 +47,13 @@ export const make = Effect.fnUntraced(
           yield* Effect.raceFirst(Effect.sleep(Math.min(delay, maxSleep)), changed.await)
           continue
         }
-        while (times[0] !== undefined && times[0] <= clock.currentTimeMillisUnsafe()) pop(times)
+        while (times[0] !== undefined && times[0] <= clock.currentTimeMillisUnsafe()) Heap.pop(times, isBefore)
         yield* ring
       }
     }).pipe(Effect.forkScoped)
     return {
       at: (time) => {
-        push(times, time)
+        Heap.push(times, time, isBefore)
         if (times[0] === time) changed.openUnsafe()
       }
     }
@@ -66,28 +67,4 @@ export const make = Effect.fnUntraced(
 /** Timers of the platform end at 2^31 milliseconds. */
 const maxSleep = 24 * 3_600_000
 
-const push = (heap: Array<number>, value: number): void => {
-  let index = heap.push(value) - 1
-  while (index > 0) {
-    const parent = (index - 1) >> 1
-    if (heap[parent]! <= value) break
-    heap[index] = heap[parent]!
-    index = parent
-  }
-  heap[index] = value
-}
-
-const pop = (heap: Array<number>): void => {
-  const last = heap.pop()!
-  if (heap.length === 0) return
-  let index = 0
-  while (true) {
-    let child = 2 * index + 1
-    if (child >= heap.length) break
-    if (child + 1 < heap.length && heap[child + 1]! < heap[child]!) child++
-    if (heap[child]! >= last) break
-    heap[index] = heap[child]!
-    index = child
-  }
-  heap[index] = last
-}
+const isBefore = (left: number, right: number): boolean => left < right

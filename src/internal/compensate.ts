@@ -159,13 +159,17 @@ const context = (core: Core.Core, held: Held): Context.Context<never> =>
 /** Runs the compensation once; what it failed with, or undefined. */
 const attempt = (core: Core.Core, held: Held, cause: Cause.Cause<unknown>): Effect.Effect<Failure | undefined> => {
   const { compensation } = held
+  const error = core.handler.definition.compensationError
   const waiting = waits(core, held)
   const effect = Effect.withFiber((fiber) => {
     waiting.fiber = fiber
-    return Effect.matchEffect(Core.intercepted(core, "compensate", compensation.run(held.value, cause)), {
-      onSuccess: () => Effect.succeed(undefined),
-      onFailure: (error) => toFailure(core, held, "failed", error)
-    })
+    return Effect.matchEffect(
+      Core.intercepted(core, { kind: "compensate", error }, compensation.run(held.value, cause)),
+      {
+        onSuccess: () => Effect.succeed(undefined),
+        onFailure: (error) => toFailure(core, held, "failed", error)
+      }
+    )
   })
   return act(
     core,
@@ -216,7 +220,7 @@ const ask = (core: Core.Core, held: Held, check: CheckRequest): Effect.Effect<Fo
       Effect.exit(Effect.scoped(
         Core.intercepted(
           core,
-          "checkCompensation",
+          { kind: "checkCompensation" },
           Effect.suspend(() => check(Core.compensationKey(core, held.ref)))
         ) as Effect.Effect<Option.Option<unknown> | Check<unknown>>
       )),

@@ -366,9 +366,10 @@ export const provide = <A, E>(
  */
 export const intercepted = <A, E, R>(
   core: Core,
-  kind: Execution.ActKind,
-  act: Effect.Effect<A, E, R>
-): Effect.Effect<A, E, R> => core.intercept === undefined ? act : core.intercept(kind, act) as Effect.Effect<A, E, R>
+  act: Execution.InterceptedAct,
+  effect: Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> =>
+  core.intercept === undefined ? effect : core.intercept(act, effect) as Effect.Effect<A, E, R>
 
 /**
  * The stored form of a request's identity.

@@ -253,7 +253,11 @@ const attempt = (to: Settler, task: StepTask): void => {
   if (!core.mayAct()) return core.leave()
   task.phase = "running"
   const { request } = task
-  const execute = Core.intercepted(core, "execute", request.execute)
+  const execute = Core.intercepted(
+    core,
+    { kind: "execute", step: request.kind, error: request.error },
+    request.execute
+  )
   // What is known of the outcome is not lost to a timeout that comes while it is encoded.
   const stored = Effect.uninterruptibleMask((restore) =>
     Effect.matchEffect(restore(Effect.scoped(execute as Effect.Effect<unknown, unknown, never>)), {
@@ -373,7 +377,7 @@ const runCheck = (to: Settler, task: StepTask, why: Why, cause?: Cause.Cause<unk
   task.phase = "running"
   const check = task.request.check!
   const asked = Effect.suspend(() => check(Core.stepKey(core, task.ref, task.refusals)))
-  const answer = Effect.flatMap(Core.intercepted(core, "check", asked), (found) => toCheck(to, task, found))
+  const answer = Effect.flatMap(Core.intercepted(core, { kind: "check" }, asked), (found) => toCheck(to, task, found))
   Core.fork(
     core,
     core.attempts,

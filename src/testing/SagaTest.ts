@@ -20,6 +20,7 @@ import * as SagaEngine from "../SagaEngine.ts"
 import * as SagaInspector from "../SagaInspector.ts"
 import * as SagaStore from "../SagaStore.ts"
 import * as Step from "../Step.ts"
+import { CrashPoint } from "./internal/crashPoint.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
@@ -258,6 +259,98 @@ export {
   undoLaws
 } from "./internal/undoLaws.ts"
 
+export {
+  /**
+   * Runs a saga once for every point at which something can happen to its process: before and after each append and
+   * each act, in a course where no step refuses, and in one for each step that can. Fails with `CrashFailed`, which
+   * says where it breaks which rule, and what was seen.
+   *
+   * **Details**
+   *
+   * What happens there: the process dies; the answer of an append is lost; another process takes over while the first
+   * stands still, and then both go on; it is stopped; somebody cancels. Then pairs of these. Time is virtual, and the
+   * rules are those that the library promises: what is undone is undone in reverse order, everything that happened is
+   * undone or named, nothing starts after the roll-back began, what is recorded never runs again, what was in flight
+   * runs again only under its key, and it ends as the undisturbed run. `check` adds those of your own; it sees the
+   * participants.
+   *
+   * `participants` are built for each run and outlive its processes. What they do has to depend on keys, not on how
+   * often they were asked: a step runs again after a crash.
+   *
+   * **Gotchas**
+   *
+   * A saga has to do the same each time: no randomness and no clock of the platform outside of its steps. What steps do
+   * to the world outside of the test is done as often as there are runs.
+   *
+   * **Example** (An order)
+   *
+   * ```ts
+   * import { Effect } from "effect"
+   * import { SagaTest } from "effect-saga/testing"
+   *
+   * const test = Effect.gen(function*() {
+   *   const report = yield* SagaTest.crashEverywhere(PlaceOrder, order, {
+   *     handlers: PlaceOrderLive,
+   *     participants: ShopTest,
+   *     check: ({ outcome }) => outcome._tag === "Completed" ? Effect.void : nothingIsCharged
+   *   })
+   *   console.log(`${report.runs} runs`)
+   * })
+   * ```
+   *
+   * @category crashing
+   * @since 0.1.0
+   */
+  crashEverywhere,
+  /**
+   * A saga that breaks a rule where something happens to its process, with up to three such places.
+   *
+   * @category errors
+   * @since 0.1.0
+   */
+  CrashFailed,
+  /**
+   * Which points were visited.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  type CrashReport
+} from "./internal/crash.ts"
+
+export {
+  /**
+   * How everywhere is everywhere, and what must hold there.
+   *
+   * @category options
+   * @since 0.1.0
+   */
+  type CrashOptions,
+  /**
+   * One run of a saga, once it has ended.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  type CrashRun,
+  /**
+   * What happens to a process at a point.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  type Mishap
+} from "./internal/crashRun.ts"
+
+/**
+ * A moment within a step's effect or compensation at which `crashEverywhere` lets things happen, as it does before and
+ * after each of them. Does nothing elsewhere.
+ *
+ * @category crashing
+ * @since 0.1.0
+ */
+export const crashPoint = (name: string): Effect.Effect<void> => CrashPoint.use((pass) => pass(name))
+
 // ---------------------------------------------------------------------------------------------------------------------
 // layers
 // ---------------------------------------------------------------------------------------------------------------------
@@ -288,7 +381,7 @@ export const layer: Layer.Layer<
   const acts: Array<Act> = []
   const disturbances: Array<{ readonly step: string; readonly by: Disturbance; readonly which: Which; left: number }> =
     []
-  const intercept: NonNullable<typeof Execution.Interceptor["Service"]> = (kind, act) =>
+  const intercept: NonNullable<typeof Execution.Interceptor["Service"]> = ({ kind }, act) =>
     Effect.flatMap(
       Step.StepContext,
       ({ attempt, execution, key, step }) =>

@@ -159,24 +159,21 @@ describe("an injected repeat", () => {
   }
   const rollsBack: Crash.Scenario = { ...completes, faults: { Boot: ["refuse"] }, ends: ["rolledback"] }
 
-  /** The acts of the participants on one node, as they answered. */
-  const acts = (seen: Crash.Seen, act: "do" | "undo", name: string) =>
-    seen.timeline.flatMap((_) => _._tag === "Act" && _.act === act && _.name === name ? [_] : [])
-
   /** The process dies when it has acted and not recorded it, so that the next one acts again. */
   const twice = Effect.fnUntraced(function*(scenario: Crash.Scenario, act: "do" | "undo", node: Node) {
-    const undisturbed = yield* Crash.run(scenario, [])
-    const at = undisturbed.points.indexOf(`after ${act} ${node} in process 0`)
-    const seen = yield* Crash.run(scenario, [{ at, blow: "dies" }])
-    assert.deepStrictEqual(Crash.violations(seen), [], Crash.describe(seen.timeline))
-    const [first, second, ...more] = acts(seen, act, node)
+    const runs = new Map<string, Crash.Run>()
+    yield* Crash.everywhere(scenario, { mishaps: [["dies"]], seen: (run) => runs.set(run.name, run) })
+    const undisturbed = runs.get("no step refuses")!
+    const name = act === "undo" ? `undo ${node}` : node
+    const seen = runs.get(`no step refuses, dies after ${name}`)!
+    const [first, second, ...more] = seen.acts.filter((_) => _.name === name)
     assert.deepStrictEqual(more, [])
     assert.deepStrictEqual([first?.process, second?.process], [0, 1])
     assert.strictEqual(first?.key, second?.key)
-    assert.match(second!.answer, /^again: /)
-    assert.strictEqual(seen.status, undisturbed.status)
-    assert.deepStrictEqual(seen.effects, undisturbed.effects)
-    assert.deepStrictEqual(seen.undone, undisturbed.undone)
+    assert.match(seen.parts.answers.filter((_) => _.act === `${act} ${node}`)[1]!.answer, /^again: /)
+    assert.strictEqual(seen.outcome._tag, undisturbed.outcome._tag)
+    assert.deepStrictEqual(seen.parts.effects, undisturbed.parts.effects)
+    assert.deepStrictEqual(seen.parts.undone, undisturbed.parts.undone)
   })
 
   for (const node of nodes) {

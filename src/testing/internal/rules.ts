@@ -1,0 +1,216 @@
+/**
+ * What must hold of every execution, however its processes died: rule by rule, judged from what was seen.
+ *
+ * Each rule gives sentences about what breaks it. It runs nothing.
+ *
+ * @since 0.1.0
+ */
+import * as Result from "effect/Result"
+import * as Journal from "../../Journal.ts"
+import type { Status } from "../../SagaStore.ts"
+import type { Event } from "./timeline.ts"
+
+// ---------------------------------------------------------------------------------------------------------------------
+// models
+// ---------------------------------------------------------------------------------------------------------------------
+
+/**
+ * What was seen of one execution.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Seen {
+  readonly execution: string
+  readonly timeline: ReadonlyArray<Event>
+  readonly journal: ReadonlyArray<Journal.Entry>
+  readonly status: Status
+  /** Compensations run one after the other. */
+  readonly sequential: boolean
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// rules
+// ---------------------------------------------------------------------------------------------------------------------
+
+/**
+ * What breaks the rules, as sentences; empty where they hold.
+ *
+ * @category rules
+ * @since 0.1.0
+ */
+export const violations = (seen: Seen): ReadonlyArray<string> => [
+  ...readable(seen),
+  ...acting(seen),
+  ...order(seen),
+  ...nothingLost(seen)
+]
+
+// ---------------------------------------------------------------------------------------------------------------------
+// internal
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** No death of a process makes code and journal disagree, or a journal that cannot be read. */
+const neverParks: ReadonlyArray<string> = ["Nondeterminism", "Undecodable", "Unencodable", "RecoveryExhausted"]
+
+const readable = ({ journal, status }: Seen): ReadonlyArray<string> => {
+  const folded = Journal.fold(journal)
+  return [
+    ...journal.flatMap((entry) =>
+      entry._tag === "SagaParked" && neverParks.includes(entry.reason._tag) ? [`it parks: ${entry.reason._tag}`] : []
+    ),
+    ...(Result.isFailure(folded)
+      ? [`its journal cannot be read: ${folded.failure.entry} cannot follow ${folded.failure.state}`]
+      : folded.success.phase === status
+      ? []
+      : [`its journal says ${folded.success.phase}, its row ${status}`])
+  ]
+}
+
+/** The part of an idempotency key that all acts of one step share. */
+const base = (key: string): string => key.slice(0, key.lastIndexOf("/"))
+
+const baseOf = (execution: string, ref: Journal.Ref): string => {
+  const occurrence = ref.occurrence ?? 0
+  return `${execution}/0/${ref.name}/${ref.path === undefined ? occurrence : `${ref.path}:${occurrence}`}`
+}
+
+/** Walks the timeline: each act is judged by what was durable when it began. */
+const acting = ({ execution, timeline }: Seen): ReadonlyArray<string> => {
+  const found: Array<string> = []
+  const started = new Set<string>()
+  const ended = new Set<string>()
+  const refusals = new Map<string, number>()
+  const undoing = new Set<string>()
+  const undone = new Set<string>()
+  let rollback = false
+  let epoch = 0
+  for (const event of timeline) {
+    if (event._tag === "Append") {
+      for (const entry of event.entries) {
+        if (entry._tag === "RollbackStarted" && entry.scope === "") rollback = true
+        if (!("name" in entry)) continue
+        const of = baseOf(execution, entry)
+        if (entry._tag === "StepStarted") started.add(of)
+        if (entry._tag === "StepSucceeded" || entry._tag === "StepFailed" || entry._tag === "StepWithdrawn") {
+          ended.add(of)
+        }
+        if (entry._tag === "AttemptFailed" && (entry.outcome === "refused" || entry.outcome === "never")) {
+          refusals.set(of, (refusals.get(of) ?? 0) + 1)
+        }
+        if (entry._tag === "CompensationStarted") undoing.add(of)
+        if (entry._tag === "CompensationSucceeded") undone.add(of)
+      }
+      continue
+    }
+    // A process that was taken over while it did not run cannot know: what it does then, its participants must refuse.
+    if (event.late) continue
+    const of = base(event.key)
+    const { kind, name } = event
+    if (event.epoch < epoch) found.push(`${name} came from an earlier claim than what was done before it`)
+    epoch = Math.max(epoch, event.epoch)
+    if (kind === "compensate" || kind === "checkCompensation") {
+      if (!undoing.has(of)) found.push(`${name} acted before its start was durable`)
+      if (undone.has(of)) found.push(`${name} acted again after it was recorded as done`)
+      continue
+    }
+    if (rollback) found.push(`${name} acted after the roll-back began`)
+    if (ended.has(of)) found.push(`${name} acted again after its outcome was recorded`)
+    if (event.stepKind === "readonly") continue
+    if (!started.has(of)) found.push(`${name} acted before its intent was durable`)
+    const ordinal = Number(event.key.slice(event.key.lastIndexOf("/") + 1))
+    if (ordinal !== (refusals.get(of) ?? 0)) {
+      found.push(`${name} used key ${ordinal} after ${refusals.get(of) ?? 0} recorded refusals`)
+    }
+  }
+  return found
+}
+
+/** Compensations start in reverse order of completion, one after the other, unless several roll-backs go on at once. */
+const order = ({ execution, journal, sequential, timeline }: Seen): ReadonlyArray<string> => {
+  if (!sequential || haveOverlapped(journal)) return []
+  const found: Array<string> = []
+  const completed: Array<string> = []
+  let last = Infinity
+  for (const entry of journal) {
+    if (entry._tag === "StepSucceeded") completed.push(baseOf(execution, entry))
+    if (entry._tag === "RollbackStarted" || entry._tag === "StepsRollbackStarted") last = Infinity
+    if (entry._tag !== "CompensationStarted") continue
+    const place = completed.indexOf(baseOf(execution, entry))
+    if (place < 0) found.push(`${entry.name} is undone though it is not recorded as done`)
+    if (place >= last) found.push(`${entry.name} is undone before a step that completed after it`)
+    last = place
+  }
+  let running: string | undefined
+  for (const event of timeline) {
+    if (event._tag === "Act") {
+      if (event.kind !== "compensate" || event.late) continue
+      if (running !== undefined && running !== base(event.key)) found.push(`${event.name} overlaps ${running}`)
+      running = base(event.key)
+    } else {
+      for (const entry of event.entries) {
+        if (entry._tag !== "CompensationSucceeded" && entry._tag !== "CompensationFailed") continue
+        if (running === baseOf(execution, entry)) running = undefined
+      }
+    }
+  }
+  return found
+}
+
+const haveOverlapped = (journal: ReadonlyArray<Journal.Entry>): boolean => {
+  const open = new Set<string>()
+  for (const entry of journal) {
+    if (entry._tag === "RollbackStarted") open.add(`scope ${entry.scope}`)
+    if (entry._tag === "ScopeRolledBack") open.delete(`scope ${entry.scope}`)
+    if (entry._tag === "StepsRollbackStarted") open.add(Journal.refKey(entry))
+    if (entry._tag === "StepsRolledBack") open.delete(Journal.refKey(entry))
+    if (open.size > 1) return true
+  }
+  return false
+}
+
+/** Everything that happened is undone, completed, or named as unresolved; nothing is undone that did not happen. */
+const nothingLost = ({ execution, journal, status, timeline }: Seen): ReadonlyArray<string> => {
+  const found: Array<string> = []
+  const kinds = new Map<string, Journal.Kind>()
+  const undone = new Set<string>()
+  /** Named as unresolved, or taken care of by a person. */
+  const named = new Set<string>()
+  let rollback = false
+  let anyRollback = false
+  for (const entry of journal) {
+    if (entry._tag === "StepStarted") kinds.set(baseOf(execution, entry), entry.kind)
+    if (entry._tag === "CompensationSucceeded") undone.add(baseOf(execution, entry))
+    if (entry._tag === "Resolved" && entry.resolution._tag === "Skip") {
+      named.add(baseOf(execution, entry.resolution.step))
+    }
+    if (entry._tag === "StepsRollbackStarted") anyRollback = true
+    if (entry._tag === "RollbackStarted") {
+      anyRollback = true
+      if (entry.scope === "") rollback = true
+    }
+    if (entry._tag === "SagaParked") { for (const one of entry.unresolved) named.add(baseOf(execution, one)) }
+  }
+  const begun = new Set<string>()
+  const undoings = new Map<string, string>()
+  for (const event of timeline) {
+    if (event._tag === "Append") continue
+    const of = base(event.key)
+    if (event.kind === "execute") begun.add(of)
+    // What comes late is for the participant to refuse: `Step.epoch` tells it.
+    if (event.late) continue
+    if (event.kind === "compensate") undoings.set(of, event.name)
+    if (event.kind !== "execute" || event.outcome !== "succeeded" || event.stepKind === "readonly") continue
+    if (!kinds.has(of)) found.push(`${event.name} happened and the journal does not know of it`)
+    if (undone.has(of) || named.has(of)) continue
+    if (status === "rolledback") found.push(`${event.name} happened and was not undone`)
+    if ((status === "parked" || status === "abandoned") && rollback) {
+      found.push(`${event.name} happened, was not undone, and nobody says so`)
+    }
+  }
+  for (const [of, name] of undoings) {
+    if (!anyRollback) found.push(`${name} ran though nothing rolled back`)
+    if (!begun.has(of) && kinds.get(of) !== "onRollback") found.push(`${name} ran though its step never began`)
+  }
+  return [...new Set(found)]
+}
