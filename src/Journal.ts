@@ -386,6 +386,8 @@ export interface JournalState {
   suspended: number | undefined
   /** Claims since the last progress. */
   claims: number
+  /** Who made them: a worker that claims it again was not ended by it. */
+  readonly claimants: Array<string>
   /** The number of the last inbox row that an entry answered. */
   received: number
   /** How often it was parked. */

@@ -120,6 +120,10 @@ export const make = Effect.fnUntraced(function*(
   const lingering = new Map<string, Set<Fiber.Fiber<unknown, unknown>>>()
   /** Claimed, and waiting for what still runs here of them. */
   const taking = new Set<string>()
+  /** On their way back to the store, in so many calls: one that is late would give back what is claimed meanwhile. */
+  const leaving = new Map<string, number>()
+  /** Claimed while they were on their way back. */
+  const returned = new Set<string>()
   /** A claim failed, so it may have taken something that nobody runs. */
   let inDoubt = false
   const arrivals = new Map<string, Set<() => void>>()
@@ -168,8 +172,9 @@ export const make = Effect.fnUntraced(function*(
       if (live.get(id) === one) live.delete(id)
       const stays = Exit.isSuccess(exit) && (exit.value._tag === "Ended" || exit.value._tag === "Suspended")
       if (Exit.isSuccess(exit) && exit.value._tag === "Suspended") alarm.at(exit.value.wakeAt)
-      // What left while this worker still owns it would wait for a lease that never ends.
-      if (!stays && !stopping && lease.worker() === worker) {
+      // What left while this worker still owns it would wait for a lease that never ends. What was claimed again here is
+      // not given back by who had it before.
+      if (!stays && !stopping && lease.worker() === worker && !taking.has(id)) {
         Effect.runForkWith(registered.context)(giveBack([id], pause))
       }
     })
@@ -212,6 +217,10 @@ export const make = Effect.fnUntraced(function*(
 
   /** Runs a claimed execution; what still runs here of it ends first. */
   const take = (id: string, seq: number): Effect.Effect<void> => {
+    if (leaving.has(id)) {
+      returned.add(id)
+      return Effect.void
+    }
     const begin = Effect.suspend(() => {
       taking.delete(id)
       return launch(id, ExecutionId.tag(id), { _tag: "Claim", seq }) === undefined ? giveBack([id]) : Effect.void
@@ -243,17 +252,30 @@ export const make = Effect.fnUntraced(function*(
 
   const giveBack = (executions: ReadonlyArray<string>, pause = 0): Effect.Effect<void> => {
     const worker = lease.worker()
-    return executions.length === 0 ?
-      Effect.void :
-      Effect.suspend(() =>
-        store.encoded.release({ worker, executions, wakeAt: clock.currentTimeMillisUnsafe() + pause })
-      ).pipe(
-        Effect.retry({
-          while: (error) => error.retryable && lease.worker() === worker && !stopped,
-          schedule: Schedule.spaced(config.poll)
-        }),
-        Effect.ignore
-      )
+    if (executions.length === 0) return Effect.void
+    const count = (by: number) =>
+      Effect.sync(() => {
+        for (const id of executions) {
+          const calls = (leaving.get(id) ?? 0) + by
+          if (calls === 0) leaving.delete(id)
+          else leaving.set(id, calls)
+        }
+      })
+    const released = Effect.suspend(() =>
+      store.encoded.release({ worker, executions, wakeAt: clock.currentTimeMillisUnsafe() + pause })
+    ).pipe(
+      Effect.retry({
+        while: (error) => error.retryable && lease.worker() === worker && !stopped,
+        schedule: Schedule.spaced(config.poll)
+      }),
+      Effect.ignore
+    )
+    return Effect.acquireUseRelease(count(1), () => released, () => count(-1)).pipe(
+      Effect.andThen(Effect.suspend(() =>
+        // Nobody knows which came first: after this one, it is nobody's.
+        giveBack(executions.filter((id) => !leaving.has(id) && returned.delete(id)))
+      ))
+    )
   }
 
   const readMail = Effect.gen(function*() {

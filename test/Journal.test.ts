@@ -74,8 +74,11 @@ describe("the fold", () => {
     assert.strictEqual(state.steps.get("|0|A")!.attempts.length, 5)
   })
 
-  it("counts claims without progress", () => {
-    assert.strictEqual(folded(started, claimed, claimed).claims, 2)
+  it("counts claims without progress, and who made them", () => {
+    const another: Journal.Entry = { ...claimed, worker: "another" }
+    const { claimants, claims } = folded(started, claimed, another, claimed)
+    assert.deepStrictEqual([claims, claimants], [3, ["w", "another"]])
+    assert.deepStrictEqual(folded(started, claimed, claimed, begun("A")).claimants, [])
     assert.strictEqual(folded(started, claimed, claimed, begun("A")).claims, 0)
     assert.strictEqual(folded(started, parked, claimed, resolved).claims, 0)
   })

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Layer, Scope } from "effect"
 import type { SagaEngine } from "effect-saga"
 import { SagaError, SagaStore } from "effect-saga"
+import { FaultInjection } from "effect-saga/testing"
 import * as TestClock from "effect/testing/TestClock"
 import * as Process from "./utils/Process.ts"
 import * as World from "./utils/World.ts"
@@ -259,6 +260,31 @@ describe("a worker", () => {
           : Effect.void
       yield* client.use(definition.start(payload))
       assert.deepStrictEqual(yield* World.ended(client.use(definition.result(id))), Exit.succeed("B done"))
+      assert.deepStrictEqual(parts.log, ["A", "B"])
+    }))
+
+  it.effect("keeps what it claimed again while it was on its way back", () =>
+    Effect.gen(function*() {
+      const store = yield* SagaStore.makeMemory
+      const parts = World.makeParts()
+      const client = yield* Process.open(store)
+      yield* client.use(definition.start(payload))
+      // It cannot be read at first; that it was given back is not heard, and the second try to give it back is late.
+      const faulty = FaultInjection.make(
+        store,
+        FaultInjection.either(
+          FaultInjection.nth("journal", 1, FaultInjection.unavailable),
+          FaultInjection.nth("release", 1, FaultInjection.lost),
+          FaultInjection.nth("release", 2, FaultInjection.slow("4 seconds"))
+        )
+      )
+      parts.gate("A")
+      const worker = yield* Process.open(faulty, Process.saga(two, parts))
+      yield* TestClock.adjust("1 minute")
+      const { appends } = yield* Effect.orDie(SagaStore.make(store).journal(id))
+      assert.isAtMost(appends.flatMap((_) => _.entries).filter((_) => _._tag === "Claimed").length, 3)
+      yield* parts.gate("A").open
+      assert.deepStrictEqual(yield* World.ended(worker.use(definition.result(id))), Exit.succeed("B done"))
       assert.deepStrictEqual(parts.log, ["A", "B"])
     }))
 

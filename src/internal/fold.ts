@@ -55,6 +55,7 @@ export const initial = (entry: EntryOf<"SagaStarted">): JournalState => ({
   phase: "running",
   suspended: undefined,
   claims: 0,
+  claimants: [],
   received: 0,
   parks: 0,
   touched: true,
@@ -83,6 +84,7 @@ export const apply = (state: JournalState, entry: Entry): string | undefined => 
   if (!looks.includes(entry._tag)) state.touched = true
   if (entry._tag !== "Claimed") {
     state.claims = 0
+    if (state.claimants.length > 0) state.claimants.length = 0
     state.suspended = entry._tag === "Suspended" ? entry.wakeAt : undefined
   }
   return undefined
@@ -145,6 +147,7 @@ const step = (state: JournalState, entry: Entry): string | undefined => {
       return "an execution that started"
     case "Claimed":
       state.claims++
+      if (!state.claimants.includes(entry.worker)) state.claimants.push(entry.worker)
       return undefined
     case "StepStarted":
     case "AttemptFailed":

@@ -51,8 +51,8 @@ export const MaxDepth = Context.Reference<number>("effect-saga/limits/MaxDepth",
 export const MaxBatch = Context.Reference<number>("effect-saga/limits/MaxBatch", { defaultValue: () => 512 })
 
 /**
- * How often an execution is claimed without any progress between, before it is parked: a step that kills its process
- * must not be retried for ever.
+ * How many workers claim an execution without any progress between, before it is parked: a step that kills its process
+ * must not be retried for ever. One worker may claim it ten times as often, since it survives.
  *
  * @category limits
  * @since 0.1.0

@@ -93,6 +93,9 @@ export const resultIssue = Effect.fnUntraced(function*(
 // internal
 // ---------------------------------------------------------------------------------------------------------------------
 
+/** A worker that claims something again survived it: it may have lost the store in between. */
+const claimsOfAWorker = 10
+
 /** Parks an execution whose journal says nothing to this version; what was sent to it is kept for one that can read. */
 const unreadable = Effect.fnUntraced(function*(run: Run.Run, what: string, message: string) {
   const abandoned = yield* Mail.keep(run)
@@ -120,7 +123,8 @@ const takeUp = Effect.fnUntraced(function*(run: Run.Run, entries: ReadonlyArray<
     return Run.finishAbandoned(run, state.end, answer)
   }
   if (state.end !== undefined) return leaveAsItIs(run, state.end)
-  if (state.claims > core.limits.maxClaims) {
+  const { maxClaims } = core.limits
+  if (state.claimants.length > maxClaims || state.claims > maxClaims * claimsOfAWorker) {
     return Run.finishPark(run, { _tag: "RecoveryExhausted", claims: state.claims }, Journal.unresolved(state))
   }
   if (state.parking !== undefined) return Run.finishPark(run, state.parking, Journal.unresolved(state))

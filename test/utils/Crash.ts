@@ -48,7 +48,7 @@ interface Options {
 // participants
 // ---------------------------------------------------------------------------------------------------------------------
 
-class Participants extends Context.Service<Participants, Parts>()("test/Crash/Participants") {}
+export class Participants extends Context.Service<Participants, Parts>()("test/Crash/Participants") {}
 
 const base = (key: string): string => key.slice(0, key.lastIndexOf("/"))
 
@@ -59,57 +59,62 @@ const pointed = (name: string, effect: Loose): Loose =>
     Effect.tap(() => SagaTest.crashPoint(`right after ${name}`))
   )
 
+/** Participants that do a thing once for its key; `next` says what an act does instead, the first time. */
+export const makeParts = (next: (act: string, key: string) => Fault | undefined): Parts => {
+  const known = new Map<string, "ok" | "refused">()
+  const effects = new Map<string, number>()
+  const undone = new Set<string>()
+  const answers: Array<Parts["answers"][number]> = []
+  const latest = new Map<string, number>()
+  return {
+    effects,
+    undone,
+    answers,
+    act: (act, name) =>
+      Effect.gen(function*() {
+        const { epoch, execution, key } = yield* Step.StepContext
+        // A fence: who was taken over is not heard any more.
+        if (epoch < (latest.get(execution) ?? 0)) return yield* Effect.die(new Error(`${act} ${name} comes too late`))
+        latest.set(execution, epoch)
+        const fault = known.has(key) ? undefined : next(act === "undo" ? `undo ${name}` : name, key)
+        if (typeof fault === "number") yield* Effect.sleep(fault)
+        const before = known.get(key)
+        const happens = before === undefined && fault !== "refuse" && fault !== "die" && fault !== "lost"
+        answers.push({
+          act: `${act} ${name}`,
+          key,
+          answer: before === undefined ? String(fault ?? "ok") : `again: ${before}`
+        })
+        if (happens && act !== "read") {
+          known.set(key, "ok")
+          if (act === "do") effects.set(base(key), (effects.get(base(key)) ?? 0) + 1)
+          else undone.add(base(key))
+        }
+        // A participant that stores its answers repeats a refusal under the same key.
+        if (fault === "refuse" && act === "do") known.set(key, "refused")
+        if (fault === "late" || fault === "lost") {
+          yield* SagaTest.crashPoint(`when ${act} ${name} does not answer`)
+          return yield* Effect.never
+        }
+        if (fault === "die") return yield* Effect.die(new Error(`${name} is broken`))
+        if (fault === "refuse" || before === "refused") return yield* new Refused({ step: name })
+        return `${name} done`
+      }),
+    check: (key) =>
+      Effect.map(Step.StepContext, ({ step }) => {
+        const before = known.get(key)
+        // Never promises that the participant refuses this key from now on.
+        if (before === undefined) known.set(key, "refused")
+        return before === "ok" ? Option.some(`${step} done`) : Option.none()
+      }),
+    ask: (key) => Effect.sync(() => known.get(key) === "ok" ? Option.some("undone") : Option.none())
+  }
+}
+
 const participants = (scenario: Scenario) =>
-  Layer.sync(Participants, (): Parts => {
+  Layer.sync(Participants, () => {
     const faults = new Map(Object.entries(scenario.faults ?? {}).map(([act, faults]) => [act, [...faults]]))
-    const known = new Map<string, "ok" | "refused">()
-    const effects = new Map<string, number>()
-    const undone = new Set<string>()
-    const answers: Array<Parts["answers"][number]> = []
-    let latest = 0
-    return {
-      effects,
-      undone,
-      answers,
-      act: (act, name) =>
-        Effect.gen(function*() {
-          const { epoch, key } = yield* Step.StepContext
-          // A fence: who was taken over is not heard any more.
-          if (epoch < latest) return yield* Effect.die(new Error(`${act} ${name} comes too late`))
-          latest = epoch
-          const fault = known.has(key) ? undefined : faults.get(act === "undo" ? `undo ${name}` : name)?.shift()
-          if (typeof fault === "number") yield* Effect.sleep(fault)
-          const before = known.get(key)
-          const happens = before === undefined && fault !== "refuse" && fault !== "die" && fault !== "lost"
-          answers.push({
-            act: `${act} ${name}`,
-            key,
-            answer: before === undefined ? String(fault ?? "ok") : `again: ${before}`
-          })
-          if (happens && act !== "read") {
-            known.set(key, "ok")
-            if (act === "do") effects.set(base(key), (effects.get(base(key)) ?? 0) + 1)
-            else undone.add(base(key))
-          }
-          // A participant that stores its answers repeats a refusal under the same key.
-          if (fault === "refuse" && act === "do") known.set(key, "refused")
-          if (fault === "late" || fault === "lost") {
-            yield* SagaTest.crashPoint(`when ${act} ${name} does not answer`)
-            return yield* Effect.never
-          }
-          if (fault === "die") return yield* Effect.die(new Error(`${name} is broken`))
-          if (fault === "refuse" || before === "refused") return yield* new Refused({ step: name })
-          return `${name} done`
-        }),
-      check: (key) =>
-        Effect.map(Step.StepContext, ({ step }) => {
-          const before = known.get(key)
-          // Never promises that the participant refuses this key from now on.
-          if (before === undefined) known.set(key, "refused")
-          return before === "ok" ? Option.some(`${step} done`) : Option.none()
-        }),
-      ask: (key) => Effect.sync(() => known.get(key) === "ok" ? Option.some("undone") : Option.none())
-    }
+    return makeParts((act) => faults.get(act)?.shift())
   })
 
 export interface Parts {
@@ -228,7 +233,7 @@ export const everywhere = (
     check: (run) =>
       Effect.map(Participants, (parts) => {
         options.seen?.({ ...run, parts })
-        assert.deepStrictEqual(conservation(run, parts), [])
+        assert.deepStrictEqual(conservation(run.journal, statuses[run.outcome._tag], id, parts), [])
       }),
     mishaps: options.mishaps,
     pairs: options.pairs,
@@ -246,16 +251,24 @@ export const everywhere = (
 // the truth
 // ---------------------------------------------------------------------------------------------------------------------
 
-const baseOf = (ref: Journal.Ref): string => {
-  const occurrence = ref.occurrence ?? 0
-  return `${id}/0/${ref.name}/${ref.path === undefined ? occurrence : `${ref.path}:${occurrence}`}`
+const statuses: Readonly<Record<string, SagaStore.Status>> = {
+  Completed: "completed",
+  RolledBack: "rolledback",
+  Parked: "parked",
+  Abandoned: "abandoned"
 }
 
 /** Everything that happened is undone, completed, or named as unresolved; nothing happened twice. */
-const conservation = (
-  { journal, outcome }: SagaTest.CrashRun<unknown, unknown, unknown>,
-  { effects, undone }: Parts
+export const conservation = (
+  journal: ReadonlyArray<Journal.Entry>,
+  status: SagaStore.Status | undefined,
+  execution: string,
+  { effects, undone }: Pick<Parts, "effects" | "undone">
 ): ReadonlyArray<string> => {
+  const baseOf = (ref: Journal.Ref): string => {
+    const occurrence = ref.occurrence ?? 0
+    return `${execution}/0/${ref.name}/${ref.path === undefined ? occurrence : `${ref.path}:${occurrence}`}`
+  }
   const found: Array<string> = []
   const kinds = new Map<string, Journal.Kind>()
   let rollback = false
@@ -278,8 +291,8 @@ const conservation = (
     if (!kinds.has(of)) found.push(`${of} happened and the journal does not know of it`)
     if (undone.has(of)) continue
     if (skipped.has(of)) continue
-    if (outcome._tag === "RolledBack") found.push(`${of} happened and was not undone`)
-    if ((outcome._tag === "Parked" || outcome._tag === "Abandoned") && rollback && !named.has(of)) {
+    if (status === "rolledback") found.push(`${of} happened and was not undone`)
+    if ((status === "parked" || status === "abandoned") && rollback && !named.has(of)) {
       found.push(`${of} happened and nobody says so`)
     }
   }

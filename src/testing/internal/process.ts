@@ -37,8 +37,8 @@ import * as Virtual from "./virtual.ts"
  */
 export interface Call {
   readonly operation: keyof SagaStore.Encoded
-  /** What it is about: executions and workers. */
-  readonly subject: string
+  /** The executions that it is about; undefined where it is about the worker itself. */
+  readonly subject: string | undefined
   readonly batch?: ReadonlyArray<SagaStore.Append> | undefined
 }
 
@@ -126,6 +126,8 @@ export interface Options {
   readonly references?: ((process: Process) => Context.Context<never>) | undefined
   /** How far its clock is ahead, in milliseconds. */
   readonly skew?: number | undefined
+  /** Hears of it before it does anything. */
+  readonly created?: ((process: Process) => void) | undefined
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -149,6 +151,7 @@ export const spawn = (world: World, options: Options): Effect.Effect<Process> =>
       failure: undefined,
       stop: Effect.suspend(() => inside(world, process, Scope.close(scope, Exit.void)))
     }
+    options.created?.(process)
     const store = SagaStore.make(storeOf(world, process))
     const engine = Layer.merge(watched(world, options.worker), SagaInspector.layer).pipe(
       Layer.provide(Layer.succeed(SagaStore.SagaStore, store))
@@ -170,7 +173,7 @@ export const spawn = (world: World, options: Options): Effect.Effect<Process> =>
         }
       })
     )
-    yield* Effect.forkDetach(inside(world, process, built))
+    world.virtual.fork(inside(world, process, built), gate)
     return process
   })
 
@@ -270,7 +273,7 @@ const storeOf = (world: World, process: Process): SagaStore.Encoded => {
   }
   const call = <A>(
     operation: keyof SagaStore.Encoded,
-    subject: string,
+    subject: string | undefined,
     run: Effect.Effect<A, SagaStore.StoreError>,
     batch?: ReadonlyArray<SagaStore.Append>
   ): Effect.Effect<A, SagaStore.StoreError> =>
@@ -298,7 +301,7 @@ const storeOf = (world: World, process: Process): SagaStore.Encoded => {
     claim: (options) =>
       call(
         "claim",
-        options.worker,
+        undefined,
         Effect.tap(encoded.claim(options), (claimed) =>
           Effect.sync(() => {
             for (const { id } of claimed) kept(id, options.entries)
@@ -309,14 +312,14 @@ const storeOf = (world: World, process: Process): SagaStore.Encoded => {
     journal: (execution, after) => call("journal", execution, encoded.journal(execution, after)),
     list: (query) => call("list", "", encoded.list(query)),
     stats: call("stats", "", encoded.stats),
-    owned: (worker) => call("owned", worker, encoded.owned(worker)),
-    release: (options) => call("release", options.worker, encoded.release(options)),
+    owned: (worker) => call("owned", undefined, encoded.owned(worker)),
+    release: (options) => call("release", undefined, encoded.release(options)),
     send: (options) => call("send", options.execution, encoded.send(options)),
     inbox: (execution, after) => call("inbox", execution, encoded.inbox(execution, after)),
-    unread: (worker) => call("unread", worker, encoded.unread(worker)),
-    register: (worker, lease) => call("register", worker, encoded.register(worker, lease)),
-    renew: (worker, lease) => call("renew", worker, encoded.renew(worker, lease)),
-    retire: (worker) => call("retire", worker, encoded.retire(worker)),
+    unread: (worker) => call("unread", undefined, encoded.unread(worker)),
+    register: (worker, lease) => call("register", undefined, encoded.register(worker, lease)),
+    renew: (worker, lease) => call("renew", undefined, encoded.renew(worker, lease)),
+    retire: (worker) => call("retire", undefined, encoded.retire(worker)),
     listen: (onWake) => encoded.listen(Effect.suspend(() => process.gate.state === "open" ? onWake : Effect.void)),
     wake: call("wake", "", encoded.wake)
   }

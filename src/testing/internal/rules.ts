@@ -104,7 +104,8 @@ const acting = ({ execution, timeline }: Seen): ReadonlyArray<string> => {
       continue
     }
     // A process that was taken over while it did not run cannot know: what it does then, its participants must refuse.
-    if (event.late) continue
+    // And what only reads does so before anything is durable, even where the execution turns out to be there already.
+    if (event.late || event.stepKind === "readonly") continue
     const of = base(event.key)
     const { kind, name } = event
     if (event.epoch < epoch) found.push(`${name} came from an earlier claim than what was done before it`)
@@ -116,7 +117,6 @@ const acting = ({ execution, timeline }: Seen): ReadonlyArray<string> => {
     }
     if (rollback) found.push(`${name} acted after the roll-back began`)
     if (ended.has(of)) found.push(`${name} acted again after its outcome was recorded`)
-    if (event.stepKind === "readonly") continue
     if (!started.has(of)) found.push(`${name} acted before its intent was durable`)
     const ordinal = Number(event.key.slice(event.key.lastIndexOf("/") + 1))
     if (ordinal !== (refusals.get(of) ?? 0)) {

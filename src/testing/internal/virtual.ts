@@ -48,10 +48,16 @@ export interface Virtual {
   readonly pass: (gate: Gate) => Effect.Effect<void>
   /** Something outside, like a database: until it has ended, nothing is at rest. */
   readonly outside: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>
+  /** Something that may be outside, and may as well wait for virtual time: it gets turns of the event loop. */
+  readonly perhapsOutside: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
   /** Lets everything happen that needs no time. To be run outside. */
   readonly settle: Effect.Effect<void>
   /** Goes on to the next timer, unless it is later than `limit`; whether there was one. To be run outside. */
   readonly advance: (limit: number) => Effect.Effect<boolean>
+  /** Does something at a time, which is not before now. */
+  readonly at: (time: number, run: () => void) => void
+  /** Starts an effect behind a gate. */
+  readonly fork: <A, E>(effect: Effect.Effect<A, E>, gate: Gate) => void
   /** Runs an effect behind a gate, without time, and gives what came of it; undefined where it waits for something. */
   readonly run: <A, E>(effect: Effect.Effect<A, E>, gate: Gate) => Effect.Effect<Exit.Exit<A, E> | undefined>
 }
@@ -77,7 +83,10 @@ export const makeGate = (skew = 0): Gate => ({ state: "open", skew, held: [] })
 export const make = (): Virtual => {
   let now = 0
   let order = 0
+  /** What is outside, or may be. */
   let busy = 0
+  /** What is outside, and comes back without virtual time. */
+  let waiting = 0
   const tasks: Array<() => void> = []
   const timers: Array<Timer> = []
 
@@ -96,10 +105,13 @@ export const make = (): Virtual => {
     return done > 0
   }
 
+  let turns = 0
+  // Promises settle between tasks of the platform; only what is outside, or may be, needs turns of its event loop.
+  const turn = Effect.suspend(() => busy > 0 || ++turns % 256 === 0 ? Effect.yieldNow : betweenTasks)
   const settle = Effect.gen(function*() {
-    for (let quiet = 0; quiet < quietTurns || busy > 0;) {
+    for (let quiet = 0; quiet < quietTurns || waiting > 0;) {
       quiet = drain() ? 0 : quiet + 1
-      yield* Effect.yieldNow
+      yield* turn
     }
   })
 
@@ -163,6 +175,16 @@ export const make = (): Virtual => {
     outside: (effect) =>
       Effect.suspend(() => {
         busy++
+        waiting++
+        return Effect.onExit(effect, () =>
+          Effect.sync(() => {
+            busy--
+            waiting--
+          }))
+      }),
+    perhapsOutside: (effect) =>
+      Effect.suspend(() => {
+        busy++
         return Effect.onExit(effect, () =>
           Effect.sync(() => {
             busy--
@@ -185,11 +207,14 @@ export const make = (): Virtual => {
         }
         return Effect.succeed(false)
       }),
+    at: (time, run) => Heap.push(timers, { at: Math.max(now, time), order: order++, fire: run }, isBefore),
+    fork: (effect, gate) => {
+      Effect.runForkWith(services(gate))(effect)
+    },
     run: (effect, gate) =>
-      Effect.gen(function*() {
-        const fiber = yield* Effect.forkDetach(Effect.provideContext(effect, services(gate)))
-        yield* settle
-        return fiber.pollUnsafe()
+      Effect.suspend(() => {
+        const fiber = Effect.runForkWith(services(gate))(effect)
+        return Effect.map(settle, () => fiber.pollUnsafe())
       })
   }
 }
@@ -198,8 +223,10 @@ export const make = (): Virtual => {
 // internal
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The platform's own turns without a task until everything is taken to be at rest: promises settle in them. */
+/** The turns without a task until everything is taken to be at rest. */
 const quietTurns = 2
+
+const betweenTasks = Effect.promise(() => Promise.resolve())
 
 /** More tasks than anything needs that ends. */
 const endless = 20_000_000

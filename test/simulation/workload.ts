@@ -1,0 +1,184 @@
+/**
+ * Sagas of every shape, drawn by number: what `npm run simulate` runs.
+ *
+ * Their bodies are read from the payload, so that every process runs the same. What participants do depends on the key
+ * alone; they know what happened and what was undone, and the check compares that with the journals.
+ */
+import { Duration, Effect, Layer, Schedule, Schema } from "effect"
+import { Saga, type SagaEngine, Step, Timer } from "effect-saga"
+import { Simulation } from "effect-saga/testing"
+import * as assert from "node:assert/strict"
+import * as Crash from "../utils/Crash.ts"
+import { Refused, Stuck } from "../utils/Shop.ts"
+
+// ---------------------------------------------------------------------------------------------------------------------
+// shapes
+// ---------------------------------------------------------------------------------------------------------------------
+
+type Part =
+  | { readonly _tag: "Step"; readonly name: string; readonly timeout?: "check" | "park"; readonly retries?: number }
+  | { readonly _tag: "Read"; readonly name: string }
+  | { readonly _tag: "Hook"; readonly name: string }
+  | { readonly _tag: "Sleep"; readonly name: string; readonly millis: number }
+  | { readonly _tag: "Rollback"; readonly names: ReadonlyArray<string> }
+  | { readonly _tag: "AtOnce"; readonly of: ReadonlyArray<Part> }
+  | { readonly _tag: "Scoped"; readonly of: ReadonlyArray<Part>; readonly instead: string }
+
+interface Plan {
+  readonly attempt: ReadonlyArray<Part>
+  readonly end: "no point of no return" | "pivot" | "settle"
+  readonly settle: ReadonlyArray<string>
+}
+
+const planned = (draw: Simulation.Draw): Plan => {
+  let count = 0
+  // Some names come again: then they are told apart by their occurrence.
+  const name = () => `${draw.pick(["Reserve", "Charge", "Book", "Pack", "Note"])}${draw.chance(0.7) ? ++count : ""}`
+  const names: Array<string> = []
+  const part = (depth: number): Part => {
+    const kind = draw.int(0, depth > 0 ? 9 : 6)
+    switch (kind) {
+      case 4:
+        return { _tag: "Read", name: name() }
+      case 5:
+        return draw.chance(0.5)
+          ? { _tag: "Hook", name: `Hook${name()}` }
+          : { _tag: "Rollback", names: names.filter(() => draw.chance(0.5)) }
+      case 6:
+        return { _tag: "Sleep", name: name(), millis: draw.pick([200, 3_000, 30_000, 90_000]) }
+      case 7:
+        return { _tag: "AtOnce", of: several(depth - 1) }
+      case 8:
+        return { _tag: "Scoped", of: several(depth - 1), instead: name() }
+      default: {
+        const timeout = draw.chance(0.3) ? draw.pick(["check", "check", "park"] as const) : undefined
+        // What may not answer is called so.
+        const step = { _tag: "Step" as const, name: timeout === undefined ? name() : `${name()}?` }
+        names.push(step.name)
+        return {
+          ...step,
+          ...(timeout === undefined ? undefined : { timeout }),
+          ...(draw.chance(0.4) ? { retries: draw.int(1, 3) } : undefined)
+        }
+      }
+    }
+  }
+  const several = (depth: number): ReadonlyArray<Part> => Array.from({ length: draw.int(1, 4) }, () => part(depth))
+  return {
+    attempt: several(2),
+    end: draw.pick(["no point of no return", "pivot", "settle"] as const),
+    settle: Array.from({ length: draw.int(0, 2) }, name)
+  }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// the saga
+// ---------------------------------------------------------------------------------------------------------------------
+
+const define = (tag: string) =>
+  Saga.make(tag as "tag", {
+    payload: Schema.Struct({ number: Schema.Int, plan: Schema.String }),
+    success: Schema.String,
+    error: Schema.Union([Refused, Step.TimedOut]),
+    compensationError: Schema.Union([Stuck, Step.TimedOut]),
+    idempotencyKey: ({ number }) => String(number)
+  })
+
+const Walk = define("Walk")
+const Ride = define("Ride")
+const Flight = define("Flight")
+
+type Loose = Effect.Effect<any, any, any>
+
+const retry = (times: number) => Schedule.exponential("100 millis").pipe(Schedule.upTo({ times }))
+
+const interpret = (steps: Crash.Steps, part: Part): Loose => {
+  switch (part._tag) {
+    case "Step":
+      return steps.step(part.name, {
+        compensation: { retry: retry(6), timeout: "2 seconds" },
+        ...(part.retries === undefined ? undefined : { retry: retry(part.retries) }),
+        ...(part.timeout === "check" ? { timeout: "2 seconds", check: true } : undefined),
+        ...(part.timeout === "park" ? { timeout: "10 seconds", unknown: "park" } : undefined)
+      })
+    case "Read":
+      return steps.readonly(part.name)
+    case "Hook":
+      return steps.onRollback(part.name)
+    case "Sleep":
+      return Timer.sleep(part.name as "name", Duration.millis(part.millis)) as Loose
+    case "Rollback":
+      return Saga.rollback(...part.names) as Loose
+    case "AtOnce":
+      return Effect.all(part.of.map((one) => interpret(steps, one)), { concurrency: "unbounded" })
+    case "Scoped":
+      return Effect.catchTag(
+        Saga.scoped(Effect.forEach(part.of, (one) => interpret(steps, one))) as Effect.Effect<unknown, Refused>,
+        "Refused",
+        () => steps.step(part.instead)
+      )
+  }
+}
+
+const handlers = Layer.unwrap(Effect.map(Crash.Participants, (parts) => {
+  const steps = Crash.steps(parts)
+  const attempt = ({ plan }: { readonly plan: string }): Loose =>
+    Effect.forEach((JSON.parse(plan) as Plan).attempt, (part) => interpret(steps, part))
+  const settle = (_: unknown, { plan }: { readonly plan: string }): Loose =>
+    Effect.as(Effect.forEach((JSON.parse(plan) as Plan).settle, (name) => steps.retryable(name)), "there")
+  const decide = () => steps.pivot("Decide?", { timeout: "2 seconds", check: true })
+  return Layer.mergeAll(
+    Walk.toLayer(((payload: never) => Effect.as(attempt(payload), "there")) as never),
+    (Ride.attempt(attempt as never) as any).settle(settle) as Handlers,
+    (Flight.attempt(attempt as never) as any).pivot(decide).settle(settle) as Handlers
+  )
+}))
+
+type Handlers = Layer.Layer<never, never, SagaEngine.SagaEngine>
+
+// ---------------------------------------------------------------------------------------------------------------------
+// participants
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** What an act does, by its key: most succeed, some refuse, some take place and are never heard of. */
+const fault = (draw: Simulation.Draw, act: string): Crash.Fault | undefined => {
+  const at = draw.number()
+  if (act.startsWith("undo Hook")) return at < 0.01 ? "refuse" : undefined
+  if (act.startsWith("undo ")) return at < 0.1 ? "refuse" : at < 0.13 ? "late" : at < 0.135 ? "die" : undefined
+  if (at < 0.06) return "refuse"
+  if (at < 0.065) return "die"
+  if (at < 0.1) return draw.int(100, 4_000)
+  return act.endsWith("?") && at < 0.2 ? draw.pick(["late", "lost"] as const) : undefined
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// what is run
+// ---------------------------------------------------------------------------------------------------------------------
+
+const definitions = { "no point of no return": Walk, settle: Ride, pivot: Flight }
+
+/** The sagas of a seed, their participants, and what must hold of both. */
+export const workload = (seed: string | number) => ({
+  handlers,
+  participants: Layer.sync(
+    Crash.Participants,
+    () => Crash.makeParts((act, key) => fault(Simulation.draw(seed, `${act} ${key}`), act))
+  ),
+  start: (number: number, draw: Simulation.Draw) => {
+    const plan = planned(draw)
+    return definitions[plan.end].start({ number, plan: JSON.stringify(plan) })
+  },
+  check: (ended: ReadonlyArray<Simulation.Ended>) =>
+    Effect.map(Crash.Participants, (parts) => {
+      const executionOf = (key: string) => key.split("/").slice(0, 2).join("/")
+      const effects = Map.groupBy(parts.effects, ([key]) => executionOf(key))
+      const undone = Map.groupBy(parts.undone, executionOf)
+      const broken = ended.flatMap(({ execution, journal, status }) =>
+        Crash.conservation(journal, status, execution, {
+          effects: new Map(effects.get(execution)),
+          undone: new Set(undone.get(execution))
+        })
+      )
+      assert.deepStrictEqual(broken, [])
+    })
+})
