@@ -106,7 +106,7 @@ export interface SimulationOptions<R, P> {
    * @default what the handlers need is taken from the context of the test
    */
   readonly participants?: Layer.Layer<P, unknown> | undefined
-  /** Starts saga `n`, from 0; asked again where its process dies. What it draws depends on the seed and on `n` alone. */
+  /** Starts saga `n`, from 0; again where its process dies. What it draws depends on the seed and on `n` alone. */
   readonly start: (
     n: number,
     draw: Draw.Draw
