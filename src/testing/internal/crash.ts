@@ -208,7 +208,7 @@ const explore = Effect.fnUntraced(function*(setting: Setting, course: Course, fa
 const refusals = Effect.fnUntraced(function*({ options }: Setting, { acts }: Result) {
   const found: Array<readonly [string, unknown]> = []
   for (const { error, step } of acts.values()) {
-    if (error === undefined) continue
+    if (error === undefined || error.schema.ast._tag === "Never") continue
     if (options.refusing !== undefined && !options.refusing.includes(step)) continue
     if (options.errors !== undefined && step in options.errors) {
       found.push([step, options.errors[step]])
