@@ -169,7 +169,10 @@ export interface Append {
      */
     readonly tags?: Readonly<Record<string, string>> | undefined
   } | undefined
-  /** The new row; absent: the row stays as it is. Required with `create`. */
+  /**
+   * The new row; absent: the row stays as it is. Required with `create`. Without `create`, an execution that has no row
+   * gets none.
+   */
   readonly row: RowUpdate | undefined
 }
 

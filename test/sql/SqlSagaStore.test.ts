@@ -95,6 +95,7 @@ layer(Postgres.layer("sql"), { excludeTestServices: true })("the tables", (it) =
       for (
         const statement of [
           `DROP INDEX ${table("saga_execution_started")}, ${table("saga_execution_status")}`,
+          `DROP FUNCTION ${table("saga_drop")} CASCADE`,
           `ALTER TABLE ${table("saga_execution")} DROP COLUMN version, DROP COLUMN tags`,
           `DELETE FROM ${table("saga_migration")} WHERE name = 'lists'`
         ]

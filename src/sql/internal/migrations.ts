@@ -111,5 +111,16 @@ const lists = (names: Names.Names): ReadonlyArray<string> => [
   `CREATE INDEX saga_execution_status ON ${names.execution} (status, created_at, id) INCLUDE (name)
   WHERE status <> 'completed'`,
   `CREATE INDEX saga_execution_tags ON ${names.execution} USING gin (tags jsonb_path_ops) WHERE tags IS NOT NULL`,
-  `COMMENT ON COLUMN ${names.execution}.tags IS 'effect-saga: what it is found by; null where it has none'`
+  `COMMENT ON COLUMN ${names.execution}.tags IS 'effect-saga: what it is found by; null where it has none'`,
+  // A change of a row that is not there (somebody deleted the execution) must not make one, and looking for it first
+  // would cost every append. `mail` -1 marks a change, so only what a change inserted is seen here: in the statement
+  // that inserted it, so no crash can leave it behind.
+  `CREATE FUNCTION ${names.drop}() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  EXECUTE format('DELETE FROM %I.%I WHERE id = $1', TG_TABLE_SCHEMA, TG_TABLE_NAME) USING NEW.id;
+  RETURN NULL;
+END
+$$`,
+  `CREATE TRIGGER saga_execution_stray AFTER INSERT ON ${names.execution}
+  FOR EACH ROW WHEN (NEW.mail < 0) EXECUTE FUNCTION ${names.drop}()`
 ]

@@ -19,6 +19,8 @@ export interface Names {
   readonly worker: string
   /** One row an entry, for people. */
   readonly entry: string
+  /** The function of the trigger that removes a row which a change made. */
+  readonly drop: string
   /** The `NOTIFY` channel, unquoted. */
   readonly channel: string
 }
@@ -37,6 +39,7 @@ export const make = (schema: string): Names => ({
   inbox: `${quote(schema)}.saga_inbox`,
   worker: `${quote(schema)}.saga_worker`,
   entry: `${quote(schema)}.saga_entry`,
+  drop: `${quote(schema)}.saga_drop`,
   channel: truncate(`saga_wake_${schema}`)
 })
 

@@ -121,7 +121,8 @@ ${answer}`
  *
  * One upsert does both, so that no join with the table has to be planned: `mail` -1 marks a change. A creation needs no
  * look at what was kept, because an execution has a row exactly if its journal has a 0. The OR keeps the planner from
- * making a join of the IN: it is a hashed subplan over `kept`, linear in the batch.
+ * making a join of the IN: it is a hashed subplan over `kept`, linear in the batch. A change of a row that is not there
+ * inserts one, which a trigger of the table removes within the statement.
  */
 const appendRows = (names: Names): string =>
   `${kept(names)}, changed AS (

@@ -121,6 +121,23 @@ export const cases: ReadonlyArray<Case> = [
     yield* equal("the row is unchanged", yield* store.read(execution), before)
   }),
 
+  promise("makes no row for an append that changes the row of an execution without one", function*(world) {
+    const { id, saga, store, worker } = world
+    const execution = id("deleted")
+    const row = rowUpdate({ status: "parked", worker: worker(1), wakeAt: 1, received: 2 })
+    yield* store.append([create(world, id("there"))])
+    const kept = yield* store.append([next(execution, 3, { row }), next(id("there"), 1, { row })])
+    yield* equal("both are kept", kept, [true, true])
+    yield* equal("it has no row", yield* store.read(execution), null)
+    yield* equal("another's row is changed", (yield* store.read(id("there")))?.status, "parked")
+    yield* equal("nobody owns it", yield* store.owned(worker(1)), [{ id: id("there"), seq: 1 }])
+    const message = { execution, message: "{}", now: 1, refuse: [] }
+    yield* equal("it takes no mail", yield* store.send(message), { _tag: "Unknown" })
+    yield* store.append([create(world, execution, { status: "settling" })])
+    const started = yield* store.read(execution)
+    yield* equal("a start makes its row", [started?.name, started?.status, started?.mail], [saga, "settling", 0])
+  }),
+
   promise("answers for each element in the order of the batch", function*(world) {
     const { id, store } = world
     const taken = [5, 0, 3]
