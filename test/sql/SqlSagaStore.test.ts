@@ -48,11 +48,11 @@ const open = Effect.fnUntraced(function*(
   return Context.get(yield* Layer.build(opened), SagaStore.SagaStore).encoded
 })
 
-/** Returns when a statement of the store waits for a lock that another transaction holds. */
+/** Returns when a statement of this test's store, of no other on the server, waits for another transaction's lock. */
 const waitsForLock = (sql: PgClient.PgClient) =>
   Effect.repeat(
     sql<{ readonly count: number }>`SELECT count(*)::int AS count FROM pg_stat_activity
-      WHERE wait_event_type = 'Lock' AND query LIKE '%saga_%'`.unprepared,
+      WHERE wait_event_type = 'Lock' AND strpos(query, '"' || current_schema || '".saga_') > 0`.unprepared,
     { until: ([row]) => row!.count > 0 }
   ).pipe(
     // On another connection than the transaction's.
