@@ -51,6 +51,7 @@ const pages: ReadonlyArray<readonly [string, Partial<SagaStore.Query>]> = [
   ["version 2 (one in a hundred)", { names: ["Order"], versions: [2] }],
   ["a tag of ten executions", { tags: { customer: "c7" } }],
   ["a tag of a third", { tags: { country: "0" } }],
+  ["a tag of a third, version 3, which none has", { tags: { country: "0" }, versions: [3] }],
   ["a tag of ten and a status", { tags: { customer: "c7" }, statuses: ["completed"] }],
   ["an hour of some day", { createdFrom: begin + day, createdBefore: begin + day + 3_600_000 }],
   ["version 3, which none has", { names: ["Order"], versions: [3] }],

@@ -280,6 +280,59 @@ layer(Postgres.layer("sql"), { excludeTestServices: true })("the statements", (i
       assert.deepStrictEqual(yield* Fiber.join(fiber), [false, false, true])
     }))
 
+  it.effect("of a list find by a tag that thousands have what they find by one that few have", () =>
+    Effect.gen(function*() {
+      const { schema } = yield* Postgres.Postgres
+      const memory = yield* SagaStore.makeMemory
+      const store = yield* open({ schema })
+      const appends = Array.from({ length: 5_200 }, (_, index) =>
+        start(`tagged ${index % 7} ${index}`, {
+          at: 1_000 + Math.floor(index / 3),
+          create: {
+            name: index % 5 === 0 ? "Tagged b" : "Tagged a",
+            payload: "{}",
+            version: 1 + index % 3,
+            tags: { all: "yes", ...(index % 500 === 9 ? { few: "yes" } : {}) }
+          },
+          row: { ...row, status: index % 4 === 0 ? "completed" : "running" }
+        }))
+      for (const each of [memory, store]) yield* each.append(appends)
+      const whole: SagaStore.Query = {
+        names: undefined,
+        statuses: undefined,
+        versions: undefined,
+        tags: {},
+        createdFrom: undefined,
+        createdBefore: undefined,
+        search: undefined,
+        order: "newest",
+        after: undefined,
+        limit: 20
+      }
+      const after = { createdAt: 1_900, id: "tagged 3" }
+      for (const tags of [{ all: "yes" }, { few: "yes" }, { all: "yes", few: "yes" }, { all: "no" }]) {
+        for (
+          const change of [
+            {},
+            { order: "oldest" },
+            { after },
+            { order: "oldest", after },
+            { names: ["Tagged b", "Tagged a", "Tagged b"] },
+            { names: ["Tagged b"] },
+            { names: ["Nobody"] },
+            { statuses: ["completed", "parked"] },
+            { statuses: ["running"] },
+            { versions: [2, 9, 2 ** 33] },
+            { search: "TAGGED 3" },
+            { createdFrom: 1_200, createdBefore: 1_204 }
+          ] satisfies ReadonlyArray<Partial<SagaStore.Query>>
+        ) {
+          const query = { ...whole, ...change, tags }
+          assert.deepStrictEqual(yield* store.list(query), yield* memory.list(query), JSON.stringify(query))
+        }
+      }
+    }))
+
   it.effect("of a claim look cheap to the planner before it has statistics, so that it compiles none of them", () =>
     Effect.gen(function*() {
       const { schema } = yield* Postgres.Postgres

@@ -2,8 +2,8 @@
  * The text of a list for one query, and its parameters. Pure.
  *
  * Statuses that few executions have are looked up one by one, everything else saga by saga, each in the order of an
- * index and no further than the page. How tags are looked up is the planner's choice: in their own index where few
- * executions have them. A page picks ids first, so that a search reads an index and not the table.
+ * index and no further than the page. Tags that few executions have are looked up in their own index. A page picks ids
+ * first, so that a search reads an index and not the table.
  *
  * @since 0.1.0
  */
@@ -42,60 +42,93 @@ export const list = (names: Names, query: Query, columns: string): Statement => 
   const parameters: Array<Parameter> = []
   const add = (parameter: Parameter, type: string): string => `$${parameters.push(parameter)}::${type}`
   const texts = (value: ReadonlyArray<string>) => add({ type: "texts", value }, "text[]")
-  const { createdBefore, createdFrom, search, statuses, tags, versions } = query
-  const rare = statuses !== undefined && !statuses.includes("completed")
-  const tagged = Object.keys(tags).length > 0
-  const conditions = [
-    ...(rare ? ["status = wanted.value AND status <> 'completed'"] : []),
-    ...(!rare ? ["name = wanted.value"] : []),
-    ...(rare && query.names !== undefined ? [`name = ANY(${texts(query.names)})`] : []),
-    ...(!rare && statuses !== undefined ? [`status = ANY(${texts(statuses)})`] : []),
-    ...(versions === undefined ? [] : [`version = ANY(${add({ type: "numbers", value: versions }, "float8[]")})`]),
-    ...(tagged ? [`tags @> ${add({ type: "text", value: JSON.stringify(tags) }, "jsonb")}`] : []),
-    ...(createdFrom === undefined
-      ? []
-      : [`created_at >= ${add({ type: "time", value: createdFrom }, "timestamptz")}`]),
-    ...(createdBefore === undefined
-      ? []
-      : [`created_at < ${add({ type: "time", value: createdBefore }, "timestamptz")}`]),
-    ...(search === undefined
-      ? []
-      : [`position(${add({ type: "text", value: lowerAscii(search) }, "text")} IN lower(id)) > 0`])
-  ]
-  if (query.after !== undefined) {
-    const time = add({ type: "time", value: query.after.createdAt }, "timestamptz")
-    const id = add({ type: "text", value: query.after.id }, "text")
-    conditions.push(`(created_at, id) ${query.order === "newest" ? "<" : ">"} (${time}, ${id})`)
-  }
+  const { statuses } = query
+  const rare = statuses !== undefined && !statuses.includes("completed") ? statuses : undefined
+  const listed = query.names === undefined ? undefined : texts(query.names)
+  const conditions = conditionsOf(query, add)
+  const ofStatus = rare !== undefined || statuses === undefined ? [] : [`status = ANY(${texts(statuses)})`]
+  const ofName = listed === undefined ? [] : [`name = ANY(${listed})`]
+  const tags = Object.keys(query.tags).length === 0
+    ? undefined
+    : add({ type: "text", value: JSON.stringify(query.tags) }, "jsonb")
   const limit = add({ type: "number", value: query.limit }, "integer")
   const direction = query.order === "newest" ? "DESC" : "ASC"
   const order = `ORDER BY created_at ${direction}, id ${direction}`
-  const page = `SELECT id, created_at FROM ${names.execution}
-    WHERE ${conditions.length === 0 ? "true" : conditions.join(" AND ")}
-    ${order} LIMIT ${limit}`
-  const wanted = rare
-    ? `unnest(${texts(statuses)})`
-    : query.names === undefined
-    ? "saga"
-    : `unnest(${texts(query.names)})`
-  const picked = `SELECT page.id, page.created_at
-  FROM (SELECT DISTINCT value FROM ${wanted} AS listed(value) WHERE value IS NOT NULL) AS wanted
+  const pages = (wanted: string, all: ReadonlyArray<string>) =>
+    `SELECT page.id, page.created_at FROM ${wanted} AS wanted(value)
   CROSS JOIN LATERAL (
-    ${page}
-  ) AS page
-  ${order} LIMIT ${limit}`
-  return {
-    text: `${wanted === "saga" ? sagas(names) : "WITH"} picked AS (
-  ${picked}
+    SELECT id, created_at FROM ${names.execution}
+    WHERE ${all.join(" AND ")}
+    ${order} LIMIT ${limit}
+  ) AS page`
+  const statement = (before: string, found: string): Statement => ({
+    text: `${before}picked AS (
+  SELECT id, created_at FROM (${found}) AS found ${order} LIMIT ${limit}
 )
 SELECT ${columns} FROM ${names.execution} JOIN picked USING (id, created_at) ${order}`,
     parameters
+  })
+  if (rare !== undefined) {
+    const ofTags = tags === undefined ? [] : [`tags @> ${tags}`]
+    const all = ["status = wanted.value AND status <> 'completed'", ...ofName, ...ofTags, ...conditions]
+    return statement("WITH ", pages(distinct(texts(rare)), all))
   }
+  const before = listed === undefined ? `${sagas(names)}, ` : "WITH "
+  const wanted = listed === undefined ? every : distinct(listed)
+  const ofSaga = ["name = wanted.value", ...ofStatus, ...conditions]
+  if (tags === undefined) return statement(before, pages(wanted, ofSaga))
+  return statement(
+    `${before}tagged AS MATERIALIZED (
+  SELECT id, name, status, version, created_at FROM ${names.execution} WHERE tags @> ${tags} LIMIT ${few + 1}
+), few AS MATERIALIZED (
+  SELECT count(*) <= ${few} AS few FROM tagged
+), `,
+    `
+    SELECT id, created_at FROM tagged
+    WHERE ${["(SELECT few FROM few)", ...ofName, ...ofStatus, ...conditions].join(" AND ")}
+  UNION ALL
+  ${pages(wanted, [...ofSaga, `jsonb_contains(tags, ${tags})`])}
+  WHERE NOT (SELECT few FROM few)
+  `
+  )
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
 // internal
 // ---------------------------------------------------------------------------------------------------------------------
+
+/**
+ * Executions with the tags, up to which their own index finds them all at once, in milliseconds. With more of them the
+ * sagas are gone through in the order of time: a page is full soon. Left to choose, the planner combines both indexes
+ * anew for each saga, and reads all of both. A call of `jsonb_contains` is what `@>` does, without its index.
+ */
+const few = 5_000
+
+/** What every way of finding asks for beside names, statuses and tags. */
+const conditionsOf = (query: Query, add: (parameter: Parameter, type: string) => string): ReadonlyArray<string> => {
+  const { after, createdBefore, createdFrom, order, search, versions } = query
+  const time = (value: number) => add({ type: "time", value }, "timestamptz")
+  const conditions: Array<string> = []
+  if (versions !== undefined) {
+    // As the integers that the column's statistics are about.
+    conditions.push(`version = ANY(${add({ type: "numbers", value: versions }, "float8[]")}::bigint[])`)
+  }
+  if (createdFrom !== undefined) conditions.push(`created_at >= ${time(createdFrom)}`)
+  if (createdBefore !== undefined) conditions.push(`created_at < ${time(createdBefore)}`)
+  if (search !== undefined) {
+    conditions.push(`position(${add({ type: "text", value: lowerAscii(search) }, "text")} IN lower(id)) > 0`)
+  }
+  if (after !== undefined) {
+    const id = add({ type: "text", value: after.id }, "text")
+    conditions.push(`(created_at, id) ${order === "newest" ? "<" : ">"} (${time(after.createdAt)}, ${id})`)
+  }
+  return conditions
+}
+
+const distinct = (texts: string): string => `(SELECT DISTINCT value FROM unnest(${texts}) AS listed(value))`
+
+/** From an array, because the planner takes the rows of a recursion for many, and compiles (JIT) what seems costly. */
+const every = "unnest(ARRAY(SELECT name FROM saga WHERE name IS NOT NULL))"
 
 /** The names that there are, found by skipping from one to the next in the index. */
 const sagas = (names: Names): string =>
@@ -104,7 +137,7 @@ const sagas = (names: Names): string =>
   UNION ALL
   SELECT (SELECT e.name FROM ${names.execution} AS e WHERE e.name > saga.name ORDER BY e.name LIMIT 1)
   FROM saga WHERE saga.name IS NOT NULL
-),`
+)`
 
 /** `lower` of a text with the collation "C" changes ASCII letters only. */
 const lowerAscii = (text: string): string => text.replaceAll(/[A-Z]+/g, (letters) => letters.toLowerCase())
