@@ -14,6 +14,7 @@ import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Base64Url from "effect/encoding/Base64Url"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
@@ -128,7 +129,8 @@ export const make = Effect.fnUntraced(function*(
   let inDoubt = false
   const arrivals = new Map<string, Set<() => void>>()
   const work = Latch.makeUnsafe(false)
-  const instance = SecureRandom.uuidV7Unsafe()
+  // Told apart only from who else writes at the same place of one journal, and stored with every append: short.
+  const instance = Base64Url.encode(SecureRandom.randomBytesUnsafe(9))
   let tokens = 0
   let stopping = false
   let stopped = false
