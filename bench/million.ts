@@ -8,9 +8,9 @@
  */
 import { PgClient } from "@effect/sql-pg"
 import { Effect, Layer, Redacted } from "effect"
-import { SagaStore } from "effect-saga"
-import { SqlSagaStore } from "effect-saga/sql"
 import { parseArgs } from "node:util"
+import * as SagaStore from "../src/SagaStore.ts"
+import * as SqlSagaStore from "../src/sql/SqlSagaStore.ts"
 import { ask, keep } from "../test/utils/postgresServer.ts"
 
 const { values } = parseArgs({

@@ -45,7 +45,7 @@ export const readSources = (...folders: ReadonlyArray<string>): ReadonlyArray<So
       fs.readdirSync(path.join(root, folder), { recursive: true, encoding: "utf8" })
         .map((file) => `${folder}/${file.split(path.sep).join("/")}`)
     )
-    .filter((file) => file.endsWith(".ts"))
+    .filter((file) => file.endsWith(".ts") && !file.includes("/node_modules/"))
     .sort()
     .map(readSource)
 
