@@ -1,7 +1,7 @@
 /**
  * Absurd: a worker of its SDK in this process, as many tasks at once as there are callers, asked for work a hundred
- * times a second instead of four times. Its schema is no part of the npm package: `ABSURD_SQL` names the file `absurd.sql` of
- * the same version, which `absurdctl` installs.
+ * times a second instead of four times. Its schema is no part of the npm package: `ABSURD_SQL` names the file
+ * `absurd.sql` of the same version, which `absurdctl` installs.
  *
  * A caller is told by a hook that its task's function returned, and then asks until the result is stored: polling for
  * it, as the SDK's own `awaitTaskResult` does, would measure the poll.

@@ -1,7 +1,7 @@
 /**
  * What the database allows: the same appends as plain inserts by hand on `@effect/sql-pg`, without definitions,
- * recovery or roll-back. `BENCH_LIMIT=commit`: each append a statement, so a commit, on a pool of ten. `group`: what is due is
- * committed together over one connection, each append awaited.
+ * recovery or roll-back. `BENCH_LIMIT=commit`: each append a statement, so a commit, on a pool of ten. `group`: what is
+ * due is committed together over one connection, each append awaited.
  *
  * A saga of n steps is n + 1 appends: an intent before each step, its result with the next one's intent. One that
  * rolls back undoes each of four steps behind an intent of its own: ten appends.
