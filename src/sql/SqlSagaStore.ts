@@ -136,6 +136,8 @@ export const makeEncoded = Effect.fnUntraced(function*(
  *
  * A result or payload may be larger than the driver's `maxMessageSize`: it is read in parts. Behind a pooler that
  * cannot keep prepared statements or `LISTEN`, set `prepare: false` on the client; work is then found by polling.
+ * Where two processes write at one place of a journal, the server's log has an error, a duplicate key of
+ * `saga_journal`: one of them was refused, as it should be.
  *
  * **Example**
  *
@@ -244,15 +246,20 @@ const appendOnce = (
   batch: ReadonlyArray<SagaStore.Append>
 ): Effect.Effect<ReadonlyArray<boolean>, SagaStore.StoreError> => {
   const changed = batch.filter((append): append is Changed => append.row !== undefined)
-  const rows = changed.length === 0
-    ? session.prepared("append", statements.append, appendParameters(batch))
-    : session.prepared("append", statements.appendRows, [...appendParameters(batch), ...rowParameters(changed)])
-  return Effect.map(rows, ([answer]) => {
+  const send = ({ append, appendRows }: Pick<Statements.Statements, "append" | "appendRows">) =>
+    changed.length === 0
+      ? session.prepared("append", append, appendParameters(batch))
+      : session.prepared("append", appendRows, [...appendParameters(batch), ...rowParameters(changed)])
+  const answers = (isListed: (append: SagaStore.Append) => boolean) => ([answer]: ReadonlyArray<Session.Columns>) => {
     const kept = answer?.["kept"] as ReadonlyArray<string> | null | undefined
     if (kept === null || kept === undefined) return batch.map(() => true)
     const executions = new Set(kept)
-    return batch.map((append) => executions.has(append.execution))
-  })
+    return batch.map((append) => !isListed(append) || executions.has(append.execution))
+  }
+  return send(statements).pipe(
+    Effect.map(answers((append) => append.seq === 0)),
+    Effect.catchIf(Session.isTaken, () => Effect.map(send(statements.careful), answers(() => true)))
+  )
 }
 
 /** Reads a text that was too long to come with its row. */

@@ -189,8 +189,10 @@ layer(Postgres.layer("sql"), { excludeTestServices: true })("the statements", (i
       const { schema } = yield* Postgres.Postgres
       const sql = yield* PgClient.PgClient
       yield* open({ schema })
-      const { append, appendRows } = Statements.make(Names.make(schema))
-      for (const [text, arrays] of [[append, 5], [appendRows, 17]] as const) {
+      const { append, appendRows, careful } = Statements.make(Names.make(schema))
+      for (
+        const [text, arrays] of [[append, 5], [appendRows, 17], [careful.append, 5], [careful.appendRows, 17]] as const
+      ) {
         const parameters = Array.from({ length: arrays }, () => "{}")
         const lines = yield* sql.unsafe<{ "QUERY PLAN": string }>(`EXPLAIN ${text}`, parameters).unprepared
         const scans = lines.map((line) => line["QUERY PLAN"]).filter((line) => /Scan/.test(line))

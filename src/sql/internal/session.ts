@@ -9,7 +9,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import * as Schedule from "effect/Schedule"
-import type { SqlError } from "effect/sql/SqlError"
+import { isSqlError, type SqlError } from "effect/sql/SqlError"
 import { StoreError } from "../../SagaStore.ts"
 
 /**
@@ -78,6 +78,14 @@ export const make = (client: PgClient): Session => {
  */
 export const storeError = (operation: string) => (error: SqlError): StoreError =>
   new StoreError({ operation, retryable: isRetryable(error), cause: error })
+
+/**
+ * Whether a row could not be inserted because its key is taken. Nothing of the statement was stored.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isTaken = ({ cause }: StoreError): boolean => isSqlError(cause) && cause.reason._tag === "UniqueViolation"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // internal

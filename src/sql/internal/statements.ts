@@ -1,7 +1,7 @@
 /**
  * The SQL texts of the store for one schema. Pure.
  *
- * The two texts of `append` are prepared once a connection and sent with parameters of constant types. They look at no
+ * The texts of `append` are prepared once a connection and sent with parameters of constant types. They look at no
  * table except through the unique index that `ON CONFLICT` names, so their plan does not depend on statistics: planned
  * on an empty table, it is still right with millions of rows. Every other statement is planned at each call, because a
  * cached plan that scans a table while it is small goes on scanning it when it has grown.
@@ -27,6 +27,10 @@ export type Statements = ReturnType<typeof make>
 export const make = (names: Names) => ({
   append: append(names),
   appendRows: appendRows(names),
+  careful: {
+    append: carefulAppend(names),
+    appendRows: carefulAppendRows(names)
+  },
   witness: `SELECT
   (SELECT token FROM ${names.journal} WHERE execution = $1 AND seq = $2::bigint) AS token,
   (SELECT max(seq)::float8 FROM ${names.journal} WHERE execution = $1) AS last`,
@@ -96,44 +100,77 @@ const part = (column: string): string => `substr(${column}, $1::integer, $2::int
 const fromNow = (milliseconds: string): string =>
   `clock_timestamp() + ${milliseconds}::float8 * interval '1 millisecond'`
 
-const kept = (names: Names): string =>
-  `WITH kept AS (
-  INSERT INTO ${names.journal} (execution, seq, token, at, entries)
+/** Writers that insert in one order cannot deadlock. */
+const insert = (names: Names, where = ""): string =>
+  `INSERT INTO ${names.journal} (execution, seq, token, at, entries)
   SELECT execution, seq::bigint, token, at, entries
   FROM unnest($1::text[], $2::float8[], $3::text[], $4::timestamptz[], $5::text[])
-    AS append(execution, seq, token, at, entries)
-  -- Writers that insert in one order cannot deadlock.
-  ORDER BY execution COLLATE "C"
-  ON CONFLICT (execution, seq) DO NOTHING
-  RETURNING execution
+    AS append(execution, seq, token, at, entries)${where}
+  ORDER BY execution COLLATE "C"`
+
+const unlessTaken = `ON CONFLICT (execution, seq) DO NOTHING
+  RETURNING execution`
+
+/**
+ * Later appends as they are: a place that is taken fails the statement, and the careful one is sent. Somebody else has
+ * written there then, which is rare, where looking first costs each row a second record in the database's log.
+ */
+const append = (names: Names): string => insert(names)
+
+/**
+ * The same with rows to create or change. Only a start is looked at: its place may well be taken, since whoever starts
+ * an execution again joins it. A row is changed after the append that changes it, as in the careful statement.
+ */
+const appendRows = (names: Names): string =>
+  `WITH created AS (
+  ${insert(names, "\n  WHERE seq = 0")}
+  ${unlessTaken}
+), added AS (
+  ${insert(names, "\n  WHERE seq > 0")}
+  RETURNING seq
+), changed AS (
+  ${upsert(names, "(SELECT count(*) FROM added) >= 0")}
+)
+SELECT CASE WHEN count(*) < cardinality(array_positions($2::float8[], 0))
+  THEN coalesce(array_agg(execution), '{}') END AS kept FROM created`
+
+const carefulKept = (names: Names): string =>
+  `WITH kept AS (
+  ${insert(names)}
+  ${unlessTaken}
 )`
 
 /** Null when all were kept, which spares the usual answer its rows. */
 const answer = `SELECT CASE WHEN count(*) < cardinality($1::text[])
   THEN coalesce(array_agg(execution), '{}') END AS kept FROM kept`
 
-const append = (names: Names): string =>
-  `${kept(names)}
+const carefulAppend = (names: Names): string =>
+  `${carefulKept(names)}
+${answer}`
+
+/** The OR keeps the planner from making a join of the IN: it is a hashed subplan over `kept`, linear in the batch. */
+const carefulAppendRows = (names: Names): string =>
+  `${carefulKept(names)}, changed AS (
+  ${upsert(names, "id IN (SELECT execution FROM kept)")}
+)
 ${answer}`
 
 /**
- * The batch as above, and the rows that some of its elements create or change.
+ * Creates rows, and changes those for which `mayChange` holds.
  *
  * One upsert does both, so that no join with the table has to be planned: `mail` -1 marks a change. A creation needs no
- * look at what was kept, because an execution has a row exactly if its journal has a 0. The OR keeps the planner from
- * making a join of the IN: it is a hashed subplan over `kept`, linear in the batch. A change of a row that is not there
- * inserts one, which a trigger of the table removes within the statement.
+ * look at what was kept, because an execution has a row exactly if its journal has a 0. A change of a row that is not
+ * there inserts one, which a trigger of the table removes within the statement.
  */
-const appendRows = (names: Names): string =>
-  `${kept(names)}, changed AS (
-  INSERT INTO ${names.execution} AS old
+const upsert = (names: Names, mayChange: string): string =>
+  `INSERT INTO ${names.execution} AS old
     (id, name, status, payload, result, worker, wake_at, mail, received, created_at, updated_at, version, tags)
   SELECT id, name, status, payload, result, worker, wake_at, mail::bigint, received::bigint, at, at,
     version::integer, tags::jsonb
   FROM unnest($6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::timestamptz[],
     $13::float8[], $14::float8[], $15::timestamptz[], $16::float8[], $17::text[])
     AS new(id, name, payload, status, result, worker, wake_at, mail, received, at, version, tags)
-  WHERE mail = 0 OR id IN (SELECT execution FROM kept)
+  WHERE mail = 0 OR ${mayChange}
   ORDER BY id COLLATE "C"
   ON CONFLICT (id) DO UPDATE SET
     status = excluded.status,
@@ -145,9 +182,7 @@ const appendRows = (names: Names): string =>
       THEN least(excluded.wake_at, excluded.updated_at) ELSE excluded.wake_at END,
     received = excluded.received,
     updated_at = excluded.updated_at
-  WHERE excluded.mail < 0
-)
-${answer}`
+  WHERE excluded.mail < 0`
 
 /**
  * The workers that are gone and own something. What live workers own is not looked at: they start and end executions
