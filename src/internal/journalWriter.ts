@@ -105,11 +105,12 @@ export const make = Effect.fnUntraced(function*(
     )
 
   let closed = false
-  const unanswered = new Set<Pending>()
+  let sending: ReadonlyArray<Pending> = []
   yield* Effect.addFinalizer(() =>
     Effect.sync(() => {
       closed = true
-      for (const pending of unanswered) pending.answer(Exit.interrupt())
+      // Those of the batch that were answered before hear nothing of it.
+      for (const pending of [...sending, ...queue]) pending.answer(Exit.interrupt())
     })
   )
   yield* Effect.gen(function*() {
@@ -120,7 +121,9 @@ export const make = Effect.fnUntraced(function*(
       const batch = queue.length <= maxBatch ? queue : queue.slice(0, maxBatch)
       queue = queue.length <= maxBatch ? [] : queue.slice(maxBatch)
       if (queue.length === 0) latch.closeUnsafe()
+      sending = batch
       if (batch.length > 0) yield* send(batch)
+      sending = []
     }
   }).pipe(Effect.forkScoped)
 
@@ -128,15 +131,7 @@ export const make = Effect.fnUntraced(function*(
     append: (append) =>
       Effect.callback<Written, StoreError>((resume) => {
         if (closed) return resume(Effect.interrupt)
-        const pending: Pending = {
-          append,
-          answer: (exit) => {
-            unanswered.delete(pending)
-            resume(exit)
-          }
-        }
-        unanswered.add(pending)
-        queue.push(pending)
+        queue.push({ append, answer: resume })
         latch.openUnsafe()
       })
   }
