@@ -4,7 +4,7 @@
  *
  *     cd bench && npm ci && npm run bench            about an hour
  *     cd bench && npm run bench -- --quick           some minutes
- *     cd bench && npm run bench -- --only effect-saga,group --parts throughput --works S5 --concurrency 64 --rounds 5
+ *     cd bench && npm run bench -- --only effect-saga,group --parts throughput --works S5,S5F@64 --rounds 5
  *
  * `--against FOLDER` adds another checkout of this repository, such as the one before a change.
  *
@@ -37,8 +37,12 @@ const { values } = parseArgs({
 })
 const here = path.dirname(fileURLToPath(import.meta.url))
 const { quick } = values
-const works = values.works.split(",") as ReadonlyArray<Work>
 const concurrencies = (values.concurrency ?? (quick ? "1,64" : "1,16,64,256")).split(",").map(Number)
+/** `S5F@64`: this work only at 64 callers. */
+const works = values.works.split(",").map((text) => {
+  const [work, at] = text.split("@") as [Work, string | undefined]
+  return { work, concurrencies: at === undefined ? concurrencies : [Number(at)] }
+})
 const rounds = Number(values.rounds ?? (quick ? 1 : 3))
 const seconds = Number(values.seconds ?? (quick ? 2 : 4))
 const parts = new Set(values.parts.split(","))
@@ -382,7 +386,9 @@ try {
   )
   console.log(Object.entries(about.versions).map(([name, version]) => `${name} ${version}`).join(", "))
   if (parts.has("throughput")) {
-    for (const work of works) for (const concurrency of concurrencies) await throughput(work, concurrency)
+    for (const { concurrencies, work } of works) {
+      for (const concurrency of concurrencies) await throughput(work, concurrency)
+    }
   }
   if (parts.has("recovery")) await recovery()
   if (parts.has("suspended")) await extra("suspended", quick ? 10_000 : 100_000)

@@ -25,7 +25,7 @@ export const suspended = Effect.fnUntraced(function*<E, R>(
   const empty = heap()
   const begun = performance.now()
   // Far enough away that all have started by then.
-  const first = Date.now() + 15_000 + count / 2
+  const first = Date.now() + 20_000 + count
   const numbers = Array.from({ length: count }, (_, number) => number)
   yield* Effect.orDie(
     Effect.forEach(numbers, (number) => start(first + number), { concurrency: 256, discard: true })
