@@ -247,6 +247,25 @@ describe("a worker", () => {
       assert.deepStrictEqual(yield* World.ended(client.use(definition.result(id))), Exit.succeed("B done"))
     }))
 
+  it.effect("looks into the inbox of what it takes over only where something was sent", () =>
+    Effect.gen(function*() {
+      const store = yield* SagaStore.makeMemory
+      const client = yield* Process.open(store)
+      const asked: Array<string> = []
+      const watched: SagaStore.Encoded = {
+        ...store,
+        inbox: (execution, after) =>
+          Effect.andThen(Effect.sync(() => asked.push(execution)), store.inbox(execution, after))
+      }
+      const other = definition.executionId({ id: "2" })
+      yield* client.use(Effect.all([definition.start(payload), definition.start({ id: "2" })]))
+      yield* client.use(definition.cancel(other))
+      const worker = yield* Process.open(watched, Process.saga(two, World.makeParts()))
+      assert.deepStrictEqual(yield* World.ended(worker.use(definition.result(id))), Exit.succeed("B done"))
+      assert.strictEqual(reasonOf(yield* World.ended(worker.use(definition.result(other)))), "Cancelled")
+      assert.deepStrictEqual(new Set(asked), new Set([other]))
+    }))
+
   it.effect("gives back what it could not take up, also when that fails at first", () =>
     Effect.gen(function*() {
       const store = yield* SagaStore.makeMemory

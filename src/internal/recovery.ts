@@ -53,7 +53,8 @@ export const recover = Effect.fnUntraced(function*(run: Run.Run, claimed: number
   }
   const entries = journal.success.appends.flatMap((_) => _.entries)
   core.at = entries.reduce((at, entry) => Math.max(at, entry.at), 0)
-  yield* takeUp(run, entries, row.payload)
+  // What is sent from now on comes with a notice, as to every execution that runs.
+  yield* takeUp(run, entries, row.payload, row.mail > row.received)
 })
 
 /**
@@ -105,14 +106,19 @@ const unreadable = Effect.fnUntraced(function*(run: Run.Run, what: string, messa
 })
 
 /** Decides from the fold what there is to do. */
-const takeUp = Effect.fnUntraced(function*(run: Run.Run, entries: ReadonlyArray<Journal.Entry>, payloadText: string) {
+const takeUp = Effect.fnUntraced(function*(
+  run: Run.Run,
+  entries: ReadonlyArray<Journal.Entry>,
+  payloadText: string,
+  hasMail: boolean
+) {
   const { core } = run
   const before = Journal.fold(entries)
   if (Result.isFailure(before)) {
     return yield* unreadable(run, "an entry", `${before.failure.entry} cannot follow ${before.failure.state}`)
   }
   const wasParked = before.success.end
-  const answer = yield* Mail.take(run, entries)
+  const answer = hasMail ? yield* Mail.take(run, entries) : undefined
   const all = [...entries, ...core.pending]
   const state = Result.getOrThrow(Journal.fold(all))
   core.pivotPassed = state.pivotPassed
