@@ -2,9 +2,10 @@
  * Measures effect-saga beside its peers and beside what PostgreSQL allows: the same work, in one run, on one server
  * with its default durability.
  *
- *     cd bench && npm ci && npm run bench            about an hour
- *     cd bench && npm run bench -- --quick           some minutes
- *     cd bench && npm run bench -- --only effect-saga,group --parts throughput --works S5,S5F@64 --rounds 5
+ *     npm --prefix bench ci
+ *     npm run bench                        about an hour
+ *     npm run bench -- --quick             some minutes
+ *     npm run bench -- --only effect-saga,group --parts throughput --works S5,S5F@64 --rounds 5
  *
  * `--against FOLDER` adds another checkout of this repository, such as the one before a change.
  *
