@@ -129,7 +129,8 @@ export const make = (): Virtual => {
       sleep: (duration) =>
         Effect.callback((resume) => {
           const timer: Timer = {
-            at: now + Math.max(0, Duration.toMillis(duration)),
+            // Clocks count whole milliseconds, and timers do not ring early.
+            at: now + Math.max(0, Math.ceil(Duration.toMillis(duration))),
             order: order++,
             fire: through(gate, () => resume(Effect.void))
           }
