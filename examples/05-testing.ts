@@ -7,9 +7,9 @@ import { Console, Effect, Layer, Ref, Schema } from "effect"
 import { Step } from "effect-saga"
 import { SagaTest, Simulation } from "effect-saga/testing"
 import * as assert from "node:assert/strict"
+import * as Shop from "./support/in-memory.ts"
 import { charge, PlaceOrder, PlaceOrderLive, reserve, updateInventory } from "./support/order.ts"
 import { Damaged, Order, Reservation } from "./support/shop.ts"
-import * as Shop from "./support/shopInMemory.ts"
 
 const order = new Order({
   id: "1",
@@ -112,7 +112,7 @@ const aThousand = Effect.gen(function*() {
 
   // A till that books each request, not each key.
   const careless = orders(Shop.layer({ careless: true }))
-  const failed = yield* Effect.flip(Simulation.run({ seed: 1, sagas: 100, workers: 3, cancels: 0, ...careless }))
+  const failed = yield* Effect.flip(Simulation.run({ seed: 3, sagas: 100, workers: 3, cancels: 0, ...careless }))
   yield* Console.log(`A careless till:\n${failed.code}\n${failed.broken[0]!.timeline}`)
 })
 
@@ -131,7 +131,7 @@ Effect.gen(function*() {
 //   before: 302
 //   after:  303
 //   input:  1
-// After a crash a compensation runs again: let the participant do it once for its idempotency key. Run it again with <...>
+// After a crash a compensation runs again: let the participant do it once for its idempotency key. <...>
 // no step refuses: completed; something happened at each of 22 points
 // ReserveInventory refuses: rolledback; something happened at each of 6 points
 // ChargePayment refuses: rolledback; something happened at each of 30 points
@@ -140,30 +140,28 @@ Effect.gen(function*() {
 // 1000 orders on 3 workers: nothing is lost
 // A careless till:
 // Simulation.replay({
-//   seed: 1,
-//   sagas: [96],
+//   seed: 3,
+//   sagas: [97],
 //   workers: 3,
 //   spread: 10000,
 //   troubles: [
-//     { _tag: "Unavailable", at: 4329, worker: 2, lasts: 408 },
-//     { _tag: "Unavailable", at: 4701, worker: 1, lasts: 889 },
-//     { _tag: "Crash", at: 6069, worker: 0, down: 593 }
+//     { _tag: "Pause", at: 4061, worker: 2, lasts: 4302 }
 //   ]
 // }, options)
-//     4902 ms  a person   [SagaStarted]
-//     5423 ms  process 0  [Claimed]
-//     5475 ms  process 0  [StepStarted ReserveInventory]
-//     5740 ms  process 0  ReserveInventory: succeeded (key PlaceOrder/96/0/ReserveInventory/0/0, attempt 1)
-//     5769 ms  process 0  [StepSucceeded ReserveInventory, StepStarted ChargePayment]
-//     5852 ms  process 0  ChargePayment: succeeded (key PlaceOrder/96/0/ChargePayment/0/0, attempt 1)
-//    11239 ms  process 3  [Claimed]
-//    11265 ms  process 3  check ChargePayment: succeeded (key PlaceOrder/96/0/ChargePayment/0/0, attempt 1)
-//    11436 ms  process 3  [AttemptFailed ChargePayment never]
-//    11549 ms  process 3  ChargePayment: succeeded (key PlaceOrder/96/0/ChargePayment/0/1, attempt 2)
-//    11568 ms  process 3  [StepSucceeded ChargePayment, StepStarted UpdateInventory]
-//    11583 ms  process 3  UpdateInventory: succeeded (key PlaceOrder/96/0/UpdateInventory/0/0, attempt 1)
-//    11652 ms  process 3  [StepSucceeded UpdateInventory, PivotPassed, StepStarted ShipOrder]
-//    11664 ms  process 3  ShipOrder: succeeded (key PlaceOrder/96/0/ShipOrder/0/0, attempt 1)
-//    11693 ms  process 3  [StepSucceeded ShipOrder, StepStarted NotifyCustomer]
-//    11803 ms  process 3  NotifyCustomer: succeeded (key PlaceOrder/96/0/NotifyCustomer/0/0, attempt 1)
-//    11832 ms  process 3  [StepSucceeded NotifyCustomer, SagaCompleted]
+//     3444 ms  a person   [SagaStarted]
+//     3444 ms  process 2  [Claimed]
+//     3476 ms  process 2  [StepStarted ReserveInventory]
+//     3725 ms  process 2  ReserveInventory: succeeded (key PlaceOrder/97/0/ReserveInventory/0/0, attempt 1)
+//     3816 ms  process 2  [StepSucceeded ReserveInventory, StepStarted ChargePayment]
+//     8363 ms  process 2  ChargePayment: succeeded (key PlaceOrder/97/0/ChargePayment/0/0, attempt 1)
+//     9382 ms  process 2  [Claimed]
+//     9570 ms  process 2  check ChargePayment: succeeded (key PlaceOrder/97/0/ChargePayment/0/0, attempt 1)
+//     9612 ms  process 2  [AttemptFailed ChargePayment never]
+//     9688 ms  process 2  ChargePayment: succeeded (key PlaceOrder/97/0/ChargePayment/0/1, attempt 2)
+//     9727 ms  process 2  [StepSucceeded ChargePayment, StepStarted UpdateInventory]
+//     9752 ms  process 2  UpdateInventory: succeeded (key PlaceOrder/97/0/UpdateInventory/0/0, attempt 1)
+//     9815 ms  process 2  [StepSucceeded UpdateInventory, PivotPassed, StepStarted ShipOrder]
+//     9849 ms  process 2  ShipOrder: succeeded (key PlaceOrder/97/0/ShipOrder/0/0, attempt 1)
+//     9861 ms  process 2  [StepSucceeded ShipOrder, StepStarted NotifyCustomer]
+//     9906 ms  process 2  NotifyCustomer: succeeded (key PlaceOrder/97/0/NotifyCustomer/0/0, attempt 1)
+//     9929 ms  process 2  [StepSucceeded NotifyCustomer, SagaCompleted]

@@ -15,7 +15,7 @@ export interface Mutant {
 }
 
 const crash = ["test/crash/everywhere.test.ts"]
-const dies = "wherever a process dies > (four|a scope|a compensation|retries|timeouts|a pivot)"
+const dies = "rule 36.* > (four|a scope|a compensation|retries|timeouts|a pivot)"
 const memory = ["test/contract/memory.test.ts"]
 const lock = ["test/semantics/lock.test.ts", "test/internal/journalWriter.test.ts"]
 const doubt = ["test/semantics/doubt.test.ts"]
@@ -200,7 +200,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     bug: "an execution that kills its process is tried for ever",
     file: "src/internal/recovery.ts",
-    find: "if (state.claims > core.limits.maxClaims) {",
+    find: "if (state.claimants.length > maxClaims || state.claims > maxClaims * claimsOfAWorker) {",
     replace: "if (state.claims < 0) {",
     tests: lock
   },
@@ -274,5 +274,34 @@ export const mutants: ReadonlyArray<Mutant> = [
     find: "  driver.suspending = undefined\n  if",
     replace: "  if",
     tests: suspension
+  },
+  {
+    bug: "a worker gives back what it has claimed again, on behalf of who had it before",
+    file: "src/SagaWorker.ts",
+    find: "lease.worker() === worker && !taking.has(id)",
+    replace: "lease.worker() === worker",
+    tests: ["test/simulation/simulation.test.ts"],
+    only: "always the same"
+  },
+  {
+    bug: "a worker runs what it claimed while it was on its way back to the store",
+    file: "src/SagaWorker.ts",
+    find: "    if (leaving.has(id)) {",
+    replace: "    if (leaving.has(\"\")) {",
+    tests: ["test/SagaWorker.test.ts"]
+  },
+  {
+    bug: "a cancel is read before what the event before it leads to",
+    file: "src/internal/executor.ts",
+    find: "    yield* Intake.quiesce(run)\n    if (!driver.mailDue) continue",
+    replace: "    if (!driver.mailDue) continue",
+    tests: ["test/semantics/endings.test.ts"]
+  },
+  {
+    bug: "a scope that fails does not wait for one inside it that is undone",
+    file: "src/internal/undoing.ts",
+    find: "if (task.phase === \"done\" || (task._tag === \"Scope\" && task.scope === scope)) continue",
+    replace: "if (task.phase === \"done\" || task._tag === \"Scope\") continue",
+    tests: rollback
   }
 ]

@@ -87,8 +87,8 @@ describe("Simulation", () => {
     Effect.gen(function*() {
       const error = yield* Effect.flip(Simulation.run({ seed: 7, sagas: 200, ...orders(false) }))
       assert.include(error.broken[0]!.sentences[0], "the balance")
-      assert.strictEqual(error.scenario.sagas.length, 1)
-      assert.isAtMost(error.scenario.troubles.length, 3)
+      assert.isAtMost(error.scenario.sagas.length, 3)
+      assert.isAtMost(error.scenario.troubles.length, 5)
       assert.include(error.message, error.code)
       const again = yield* Effect.flip(Simulation.replay(error.scenario, orders(false)))
       assert.deepStrictEqual(again.broken, error.broken)

@@ -208,7 +208,7 @@ const explore = Effect.fnUntraced(function*(setting: Setting, course: Course, fa
 const refusals = Effect.fnUntraced(function*({ options }: Setting, { acts }: Result) {
   const found: Array<readonly [string, unknown]> = []
   for (const { error, step } of acts.values()) {
-    if (error === undefined || error.schema.ast._tag === "Never") continue
+    if (error === undefined || !isDeclared(error.schema)) continue
     if (options.refusing !== undefined && !options.refusing.includes(step)) continue
     if (options.errors !== undefined && step in options.errors) {
       found.push([step, options.errors[step]])
@@ -225,6 +225,10 @@ const refusals = Effect.fnUntraced(function*({ options }: Setting, { acts }: Res
   }
   return found
 })
+
+/** A step that declares no error may have a schema for anything that it dies of. */
+const isDeclared = ({ ast }: Schema.Top): boolean =>
+  ast._tag !== "Never" && !(ast._tag === "Union" && ast.types.some((one) => one._tag === "Unknown"))
 
 /** While it is learnt, no process is taken over. */
 const learning: SagaWorker.Options = { lease: "4 hours", poll: "1 hour", grace: "10 seconds" }

@@ -202,6 +202,7 @@ export const startsAt = ({ seed, spread }: Scenario, saga: number): number =>
 
 /** A place for a process: when one is gone, another comes. */
 interface Slot {
+  readonly index: number
   process: Process.Process | undefined
   skew: number
   /** Until when, in virtual time. */
@@ -265,7 +266,7 @@ const prepare = Effect.fnUntraced(function*(
     hooks: {
       call: (process, call, effect) => {
         const slot = slotOf.get(process)
-        return slot === undefined ? effect : called({ process, slot, call, effect, count, scenario, virtual })
+        return slot === undefined ? effect : called({ slot, call, effect, count, scenario, virtual })
       },
       act: (_, { attempt, key, name }, effect, see) => {
         const draw = Draw.make(scenario.seed, `act/${name}/${key}/${attempt}`)
@@ -284,6 +285,7 @@ const prepare = Effect.fnUntraced(function*(
   const client = yield* Process.spawn(world, { index: -1, handlers: Layer.empty, worker })
   yield* virtual.settle
   const slots = Array.from({ length: scenario.workers }, (_, index): Slot => ({
+    index,
     process: undefined,
     skew: Draw.make(scenario.seed, `skew/${index}`).int(-2_000, 2_000),
     unavailable: 0,
@@ -306,8 +308,7 @@ const prepare = Effect.fnUntraced(function*(
 })
 
 /** A call of the store takes its way there and back, and may not come through. */
-const called = <A>({ call, count, effect, process, scenario, slot, virtual }: {
-  readonly process: Process.Process
+const called = <A>({ call, count, effect, scenario, slot, virtual }: {
   readonly slot: Slot
   readonly call: Process.Call
   readonly effect: Effect.Effect<A, SagaStore.StoreError>
@@ -317,7 +318,7 @@ const called = <A>({ call, count, effect, process, scenario, slot, virtual }: {
 }): Effect.Effect<A, SagaStore.StoreError> =>
   Effect.suspend(() => {
     // A worker's own id is new in each run: its place is not.
-    const key = `${call.operation}/${call.subject ?? process.index}`
+    const key = `${call.operation}/${call.subject ?? slot.index}`
     const draw = Draw.make(scenario.seed, `call/${key}/${count(key)}`)
     const there = Draw.latency(draw, draw.chance(0.03) ? 300 : 5)
     const back = Draw.latency(draw, draw.chance(0.03) ? 300 : 5)
