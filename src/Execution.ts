@@ -90,7 +90,7 @@ export interface StepRequest {
  * Everything a body can ask.
  *
  * `Timer` is a durable sleep, `PointOfNoReturn` closes `attempt`, `RollbackScope` undoes what a `Saga.scoped` did,
- * `RollbackSteps` what is held of the steps with these names.
+ * `RollbackSteps` what is held of the steps with these names. `Publish` makes a value visible to readers.
  *
  * @category models
  * @since 0.1.0
@@ -105,6 +105,7 @@ export type Request =
   | { readonly _tag: "PointOfNoReturn" }
   | { readonly _tag: "RollbackScope"; readonly scope: string; readonly cause: Cause.Cause<unknown> }
   | { readonly _tag: "RollbackSteps"; readonly names: ReadonlyArray<string> }
+  | { readonly _tag: "Publish"; readonly key: string; readonly value: unknown }
 
 // ---------------------------------------------------------------------------------------------------------------------
 // services

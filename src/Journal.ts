@@ -202,7 +202,8 @@ export const decodeEnd: (text: string) => Effect.Effect<End, Schema.SchemaError>
  * `at` is the time at which the entry was recorded, in milliseconds since the epoch, never before that of its
  * predecessor. `value`, `error` hold what the step's schemas encoded. `wakeAt` is the time chosen for the next attempt:
  * it is read back and never computed again. `found`: a `check` found that it had happened. `mail` is the number of the
- * inbox row that the entry answers. `deadline` is a time as well. An absent `version` is 1.
+ * inbox row that the entry answers. `deadline` is a time as well. An absent `version` is 1. The name of what was
+ * published is its key.
  *
  * @category models
  * @since 0.1.0
@@ -245,6 +246,7 @@ export const Entry = Schema.Union([
   Schema.TaggedStruct("Resolved", { ...at, mail: Schema.Int, ...resolving }),
   Schema.TaggedStruct("ResolutionRefused", { ...at, mail: Schema.Int, ...resolving, issue: Schema.String }),
   Schema.TaggedStruct("Suspended", { ...at, wakeAt: Schema.Number }),
+  Schema.TaggedStruct("Published", { ...at, ...ref, value: Schema.Json }),
   Schema.TaggedStruct("RollbackStarted", { ...at, scope: Schema.String, cause: RollbackCause }),
   Schema.TaggedStruct("CompensationStarted", { ...at, ...ref }),
   Schema.TaggedStruct("CompensationAttemptFailed", {
@@ -408,6 +410,8 @@ export interface JournalState {
   readonly steps: Map<string, StepState>
   /** The steps that hold a compensation, in the order in which they succeeded. */
   held: Array<string>
+  /** What the body published last under each key, in its stored form. */
+  readonly published: Map<string, Schema.Json>
   /** What persons answered that was taken, the last one last. */
   readonly resolutions: Array<ResolutionState>
   end: End | undefined

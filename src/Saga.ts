@@ -8,15 +8,15 @@
  * @since 0.1.0
  */
 import * as Cause from "effect/Cause"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
-import * as Schema from "effect/Schema"
+import type * as Layer from "effect/Layer"
+import type * as Schema from "effect/Schema"
 import * as Execution from "./Execution.ts"
-import * as ExecutionId from "./ExecutionId.ts"
-import { codec } from "./internal/codec.ts"
-import { type Definition, SagaEngine } from "./internal/engine.ts"
-import { hook, schedule } from "./internal/step.ts"
+import type * as ExecutionId from "./ExecutionId.ts"
+import { define, type TypeId } from "./internal/definition.ts"
+import type { SagaEngine } from "./internal/engine.ts"
+import { hook } from "./internal/step.ts"
 import { transact as transactInternal } from "./internal/transact.ts"
 import type {
   AnError,
@@ -31,6 +31,7 @@ import type {
   MayWait,
   NoSteps,
   Onward,
+  Publishes,
   ResidueOf,
   Storable,
   Stray,
@@ -42,8 +43,6 @@ import type {
 import type * as Journal from "./Journal.ts"
 import type { SagaError } from "./SagaError.ts"
 import type * as Step from "./Step.ts"
-
-const TypeId = "~effect-saga/Saga"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
@@ -60,15 +59,16 @@ const TypeId = "~effect-saga/Saga"
  * `Cancelled`, `DeadlineExceeded`, `RolledBackByOperator` or `RolledBackByDefect`.
  *
  * With each come the records of its steps, in the order in which they began, and of its compensations, in the order in
- * which their steps happened.
+ * which their steps happened; and what the body published last under each key, where that fits its schema.
  *
  * @category models
  * @since 0.1.0
  */
-export type Status<A, E, CE> =
+export type Status<A, E, CE, Pub extends Published = {}> =
   & {
     readonly steps: ReadonlyArray<Journal.StepRecord>
     readonly compensations: ReadonlyArray<Journal.CompensationRecord>
+    readonly published: { readonly [Key in keyof Pub]?: Pub[Key]["Type"] }
   }
   & (
     | { readonly _tag: "Running"; readonly pivotPassed: boolean }
@@ -81,6 +81,16 @@ export type Status<A, E, CE> =
   )
 
 /**
+ * What a body may publish: schemas by their keys.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Published {
+  readonly [key: string]: Schema.Top
+}
+
+/**
  * A saga's definition.
  *
  * @category models
@@ -91,7 +101,8 @@ export interface Saga<
   P extends Schema.Top,
   S extends Schema.Top,
   E extends Schema.Top,
-  CE extends Schema.Top
+  CE extends Schema.Top,
+  Pub extends Published = {}
 > {
   readonly [TypeId]: typeof TypeId
   readonly tag: Tag
@@ -129,7 +140,11 @@ export interface Saga<
    */
   poll(
     id: ExecutionId.ExecutionId
-  ): Effect.Effect<Status<S["Type"], E["Type"], CE["Type"]>, SagaError<never>, SagaEngine | Client<P, S, E, CE>>
+  ): Effect.Effect<
+    Status<S["Type"], E["Type"], CE["Type"], Pub>,
+    SagaError<never>,
+    SagaEngine | Client<P, S, E, CE> | Pub[keyof Pub]["DecodingServices"]
+  >
 
   /**
    * Waits for the end of an execution that was started by anybody, in any process.
@@ -161,16 +176,16 @@ export interface Saga<
    * The layer that lets this process run the saga, for a saga without a point of no return.
    */
   toLayer<R, X extends AnError<E["Type"]>>(
-    handler: (payload: P["Type"]) => Backward<R, X, E["Type"], CE["Type"]> & Effect.Effect<S["Type"], X, R>
-  ): Layer.Layer<never, never, SagaEngine | UsesOf<R> | Worker<P, S, E, CE>>
+    handler: (payload: P["Type"]) => Backward<R, X, E["Type"], CE["Type"], Pub> & Effect.Effect<S["Type"], X, R>
+  ): Layer.Layer<never, never, SagaEngine | UsesOf<R> | Worker<P, S, E, CE, Pub>>
 
   /**
    * The body before the point of no return: it may fail, and then everything in it is undone. Continued with
    * `.settle(...)`, or with `.pivot(...).settle(...)`.
    */
   attempt<A, R, X extends AnError<E["Type"]>>(
-    attempt: (payload: P["Type"]) => Backward<R, X, E["Type"], CE["Type"]> & Effect.Effect<A, X, R>
-  ): Attempted<P, S, E, CE, A, R> & Decidable<P, S, E, CE, A, R>
+    attempt: (payload: P["Type"]) => Backward<R, X, E["Type"], CE["Type"], Pub> & Effect.Effect<A, X, R>
+  ): Attempted<P, S, E, CE, A, R, Pub> & Decidable<P, S, E, CE, A, R, Pub>
 }
 
 /**
@@ -185,7 +200,8 @@ export interface Attempted<
   E extends Schema.Top,
   CE extends Schema.Top,
   A,
-  R
+  R,
+  Pub extends Published = {}
 > {
   /**
    * The body after the point of no return: it cannot fail with a declared error, and nothing in it is undone.
@@ -195,8 +211,8 @@ export interface Attempted<
    * Its acting steps are `Step.retryable`. A defect in it parks the execution, `Effect.orDie` included.
    */
   settle<R2, E2>(
-    settle: (value: A, payload: P["Type"]) => Onward<R2, E2> & Effect.Effect<S["Type"], E2, R2>
-  ): Layer.Layer<never, never, SagaEngine | UsesOf<R> | UsesOf<R2> | Worker<P, S, E, CE>>
+    settle: (value: A, payload: P["Type"]) => Onward<R2, E2, Pub> & Effect.Effect<S["Type"], E2, R2>
+  ): Layer.Layer<never, never, SagaEngine | UsesOf<R> | UsesOf<R2> | Worker<P, S, E, CE, Pub>>
 }
 
 /**
@@ -211,7 +227,8 @@ export interface Decidable<
   E extends Schema.Top,
   CE extends Schema.Top,
   A,
-  R
+  R,
+  Pub extends Published = {}
 > {
   /**
    * The step that decides: if it fails, the attempt is undone; once it happened, the saga goes on to its end.
@@ -221,7 +238,7 @@ export interface Decidable<
       value: A,
       payload: P["Type"]
     ) => First<First<Known<R2>, Deciding<R2>>, Fails<X, E["Type"]>> & Step.Step<string, B, X, R2>
-  ): Attempted<P, S, E, CE, readonly [A, B], R | R2>
+  ): Attempted<P, S, E, CE, readonly [A, B], R | R2, Pub>
 }
 
 /**
@@ -238,12 +255,19 @@ type Client<P extends Schema.Top, S extends Schema.Top, E extends Schema.Top, CE
   | E["DecodingServices"]
   | CE["DecodingServices"]
 
-type Worker<P extends Schema.Top, S extends Schema.Top, E extends Schema.Top, CE extends Schema.Top> =
+type Worker<
+  P extends Schema.Top,
+  S extends Schema.Top,
+  E extends Schema.Top,
+  CE extends Schema.Top,
+  Pub extends Published
+> =
   | P["DecodingServices"]
   | S["EncodingServices"]
   | E["EncodingServices"]
   | E["DecodingServices"]
   | CE["EncodingServices"]
+  | Pub[keyof Pub]["EncodingServices"]
 
 // ---------------------------------------------------------------------------------------------------------------------
 // constructors
@@ -255,7 +279,13 @@ type Worker<P extends Schema.Top, S extends Schema.Top, E extends Schema.Top, CE
  * @category options
  * @since 0.1.0
  */
-export interface Options<P extends Schema.Top, S extends Schema.Top, E extends Schema.Top, CE extends Schema.Top> {
+export interface Options<
+  P extends Schema.Top,
+  S extends Schema.Top,
+  E extends Schema.Top,
+  CE extends Schema.Top,
+  Pub extends Published = {}
+> {
   readonly payload: P & Storable<P>
   /**
    * @default Schema.Void
@@ -273,6 +303,12 @@ export interface Options<P extends Schema.Top, S extends Schema.Top, E extends S
    * @default Schema.Never
    */
   readonly compensationError?: (CE & Storable<CE>) | undefined
+  /**
+   * What the body may publish (`Saga.publish`) and `poll` shows: schemas by their keys.
+   *
+   * @default nothing
+   */
+  readonly published?: (Pub & { readonly [Key in keyof Pub]: Storable<Pub[Key]> }) | undefined
   /**
    * Makes two starts with one key one execution: a pure function of the payload, at most 512 UTF-16 code units long.
    */
@@ -359,11 +395,12 @@ export const make = <
   P extends Schema.Top,
   S extends Schema.Top = Schema.Void,
   E extends Schema.Top = Schema.Never,
-  CE extends Schema.Top = Schema.Never
+  CE extends Schema.Top = Schema.Never,
+  Pub extends Published = {}
 >(
   tag: Literal<Tag>,
-  options: Options<P, S, E, CE>
-): Saga<Tag, P, S, E, CE> => makeProto(tag, options)
+  options: Options<P, S, E, CE, Pub>
+): Saga<Tag, P, S, E, CE, Pub> => define(tag, options)
 
 // ---------------------------------------------------------------------------------------------------------------------
 // combinators
@@ -435,6 +472,34 @@ export const rollback = (
         Effect.orDie(execution.ask({ _tag: "RollbackSteps", names }, fiber)),
         (undone) => Array.isArray(undone) ? undone.map(String) : []
       )
+    )
+  )
+
+/**
+ * Makes a value visible to everybody who looks at the execution: `poll` shows the last one of each key, and
+ * `SagaInspector.watch` every one. The saga declares the key and its schema in `published`.
+ *
+ * **Details**
+ *
+ * It is journaled and acts on nothing: it costs no append of its own before a step that acts, and replay does not write
+ * it again. After a crash it is there if what came after it is there. It may be added to a body, moved in it and taken
+ * out of it while executions are open: what the body has not said yet where it is taken up is said then.
+ *
+ * **Gotchas**
+ *
+ * It is encoded at once: a schema whose encoding waits for something cannot be published, and is a bug (`Defect`), like
+ * a value that no journal can hold. Without a journal (`Saga.transact`) there is nobody to see it.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const publish = <const Key extends string, const Value>(
+  key: Literal<Key>,
+  value: Value
+): Effect.Effect<void, never, Execution.Execution | Publishes<{ readonly key: Key; readonly value: Value }>> =>
+  Effect.withFiber((fiber) =>
+    Execution.Execution.use((execution) =>
+      Effect.asVoid(Effect.orDie(execution.ask({ _tag: "Publish", key, value }, fiber)))
     )
   )
 
@@ -553,92 +618,3 @@ export {
    */
   type Line
 } from "./internal/explain.ts"
-
-// ---------------------------------------------------------------------------------------------------------------------
-// internal
-// ---------------------------------------------------------------------------------------------------------------------
-
-const makeProto = <
-  Tag extends string,
-  P extends Schema.Top,
-  S extends Schema.Top,
-  E extends Schema.Top,
-  CE extends Schema.Top
->(
-  tag: string,
-  options: Options<P, S, E, CE>
-): Saga<Tag, P, S, E, CE> => {
-  const success = options.success ?? Schema.Void
-  const error = options.error ?? Schema.Never
-  const compensationError = options.compensationError ?? Schema.Never
-  const compensation: Compensation<CE["Type"]> = typeof options.compensation === "string"
-    ? { order: options.compensation }
-    : options.compensation ?? {}
-  const definition: Definition = {
-    tag,
-    payload: codec(options.payload),
-    success: codec(success),
-    error: codec(error),
-    compensationError: codec(compensationError),
-    idempotencyKey: options.idempotencyKey,
-    version: options.version ?? 1,
-    tags: options.tags ?? (() => ({})),
-    deadline: options.deadline === undefined ? undefined : Duration.fromInputUnsafe(options.deadline),
-    onDefect: options.onDefect ?? "park",
-    compensation: compensation.order ?? "sequential",
-    compensationDefaults: {
-      retry: schedule(compensation.retry),
-      timeout: compensation.timeout === undefined
-        ? undefined
-        : Duration.fromInputUnsafe(compensation.timeout as Duration.Input),
-      onFailure: compensation.onFailure
-    }
-  }
-  const register = (body: (payload: P["Type"]) => Effect.Effect<unknown, unknown, unknown>) =>
-    Layer.effectDiscard(SagaEngine.use((engine) => engine.register({ definition, body })))
-  const settled = (
-    attempt: (payload: P["Type"]) => Effect.Effect<unknown, unknown, unknown>,
-    settle: (value: never, payload: P["Type"]) => Effect.Effect<unknown, unknown, unknown>
-  ) =>
-    register((payload) =>
-      Effect.flatMap(attempt(payload), (value) => Effect.andThen(pointOfNoReturn, settle(value as never, payload)))
-    )
-  return {
-    [TypeId]: TypeId,
-    tag,
-    payloadSchema: options.payload,
-    successSchema: success,
-    errorSchema: error,
-    compensationErrorSchema: compensationError,
-    executionId: (payload: P["Type"]) => ExecutionId.make(tag, options.idempotencyKey(payload)),
-    execute: (payload: P["Type"]) =>
-      SagaEngine.use((engine) =>
-        Effect.flatMap(engine.start(definition, payload), (id) => engine.result(definition, id))
-      ).pipe(Effect.withSpan(`${tag}.execute`, {}, { captureStackTrace: false })),
-    start: (payload: P["Type"]) =>
-      SagaEngine.use((engine) => engine.start(definition, payload)).pipe(
-        Effect.withSpan(`${tag}.start`, {}, { captureStackTrace: false })
-      ),
-    poll: (id: ExecutionId.ExecutionId) => SagaEngine.use((engine) => engine.poll(definition, id)),
-    result: (id: ExecutionId.ExecutionId) => SagaEngine.use((engine) => engine.result(definition, id)),
-    cancel: (id: ExecutionId.ExecutionId, cancel?: { readonly reason?: string | undefined }) =>
-      SagaEngine.use((engine) => engine.cancel(id, cancel?.reason)),
-    resume: (id: ExecutionId.ExecutionId) => SagaEngine.use((engine) => engine.resume(id)),
-    toLayer: register,
-    attempt: (attempt: (payload: P["Type"]) => Effect.Effect<unknown, unknown, unknown>) => ({
-      settle: (settle: (value: never, payload: P["Type"]) => Effect.Effect<unknown, unknown, unknown>) =>
-        settled(attempt, settle),
-      pivot: (pivot: (value: unknown, payload: P["Type"]) => Effect.Effect<unknown, unknown, unknown>) => ({
-        settle: (settle: (value: never, payload: P["Type"]) => Effect.Effect<unknown, unknown, unknown>) =>
-          settled(
-            (payload) => Effect.flatMap(attempt(payload), (a) => Effect.map(pivot(a, payload), (b) => [a, b] as const)),
-            settle
-          )
-      })
-    })
-  } as unknown as Saga<Tag, P, S, E, CE>
-}
-
-const pointOfNoReturn = Effect.withFiber((fiber) =>
-  Effect.flatMap(Execution.Execution, (execution) => execution.ask({ _tag: "PointOfNoReturn" }, fiber))
-)

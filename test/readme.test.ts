@@ -102,7 +102,10 @@ describe("README.md", () => {
       theorem: theorem!,
       message: message!.replaceAll("\\`", "`")
     }))
-    assert.deepStrictEqual(rows.map(({ theorem }) => theorem), Array.from({ length: 10 }, (_, i) => `T${i + 1}`))
+    assert.deepStrictEqual(rows.map(({ theorem }) => theorem), [
+      ...Array.from({ length: 10 }, (_, i) => `T${i + 1}`),
+      "T13"
+    ])
     // A sentence that ends the line above its test is matched by its end.
     const sentences = fs.readFileSync(path.join(root, "src/internal/types.ts"), "utf8")
     const isTested = (message: string): boolean =>

@@ -41,10 +41,21 @@ const ranks: ReadonlyArray<ReadonlyArray<string>> = [
     "internal/attempt",
     "internal/started"
   ],
-  ["Step", "Signal", "Timer", "Tcc", "Saga", "internal/step", "internal/body", "internal/transact"],
+  [
+    "Step",
+    "Signal",
+    "Timer",
+    "Tcc",
+    "Saga",
+    "internal/step",
+    "internal/body",
+    "internal/definition",
+    "internal/transact"
+  ],
   ["SagaStore", "internal/memory"],
   [
     "internal/core",
+    "internal/notes",
     "internal/forward",
     "internal/compensate",
     "internal/rollback",

@@ -62,6 +62,7 @@ const looks: Readonly<Record<Saga.Line["mark"], readonly [style: Parameters<type
   undone: ["magenta", "↩"],
   stuck: ["red", "✗"],
   waits: ["dim", "…"],
+  told: ["dim", "·"],
   recovered: ["cyan", "⚡"],
   parked: ["red", "■"],
   advice: ["bold", "→"],

@@ -279,6 +279,8 @@ export const requestName = (request: Execution.Request): string => {
       return request.scope
     case "RollbackSteps":
       return "rollback"
+    case "Publish":
+      return request.key
   }
 }
 

@@ -5,6 +5,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
 import * as Journal from "../Journal.ts"
 import * as SagaError from "../SagaError.ts"
@@ -53,9 +54,11 @@ export const toPolled = Effect.fnUntraced(function*(
   stored: ReadonlyArray<SagaStore.Stored>
 ): Effect.fn.Return<Polled, SagaError.SagaError<never>, unknown> {
   const state = Journal.foldPrefix(SagaStore.decodePrefix(stored))
-  const records = state === undefined
-    ? { steps: [], compensations: [] }
-    : { steps: Journal.stepRecords(state), compensations: Journal.compensationRecords(state) }
+  const records = {
+    steps: state === undefined ? [] : Journal.stepRecords(state),
+    compensations: state === undefined ? [] : Journal.compensationRecords(state),
+    published: yield* published(definition, state)
+  }
   if (row.result !== null) {
     const end = yield* decodeEnd(id, row.result)
     switch (end._tag) {
@@ -89,6 +92,17 @@ export const toPolled = Effect.fnUntraced(function*(
 // ---------------------------------------------------------------------------------------------------------------------
 
 const failure = (reason: SagaError.Reason<never>): SagaError.SagaError<never> => new SagaError.SagaError({ reason })
+
+/** Progress never keeps a caller from knowing where an execution stands: what cannot be read is not there. */
+const published = Effect.fnUntraced(function*(definition: Definition, state: Journal.JournalState | undefined) {
+  const values: Array<readonly [string, unknown]> = []
+  for (const [key, json] of state?.published ?? []) {
+    const codec = definition.published.get(key)
+    const read = codec === undefined ? Option.none() : yield* Effect.option(codec.decode(json))
+    if (Option.isSome(read)) values.push([key, read.value])
+  }
+  return Object.fromEntries(values)
+})
 
 const undecodable = (execution: string, issue: string): SagaError.SagaError<never> =>
   failure(new SagaError.ResultUndecodable({ execution, issue }))

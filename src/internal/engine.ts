@@ -38,6 +38,8 @@ export interface Definition {
   /** Whether compensations run one after the other, or all at once. */
   readonly compensation: "sequential" | "parallel"
   readonly compensationDefaults: CompensationOptions
+  /** What the body may publish, by its key. */
+  readonly published: ReadonlyMap<string, Codec>
 }
 
 /**
@@ -62,6 +64,7 @@ export type Polled =
   & {
     readonly steps: ReadonlyArray<Journal.StepRecord>
     readonly compensations: ReadonlyArray<Journal.CompensationRecord>
+    readonly published: Readonly<Record<string, unknown>>
   }
   & (
     | { readonly _tag: "Running"; readonly pivotPassed: boolean }

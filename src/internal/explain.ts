@@ -122,7 +122,7 @@ export const explain = (
 const open: ReadonlyArray<Ending> = ["running", "settling", "compensating"]
 
 /** What the lines of an execution are about where everything went well. */
-const smooth: ReadonlyArray<Story.Mark> = ["started", "done", "withdrawn", "pivot", "waits", "ended"]
+const smooth: ReadonlyArray<Story.Mark> = ["started", "done", "withdrawn", "pivot", "waits", "told", "ended"]
 
 const hasHappened = ({ kind, status }: StepState): boolean =>
   status === "succeeded" && (kind === "compensable" || kind === "retryable" || kind === "pivot")

@@ -67,6 +67,7 @@ export const initial = (entry: EntryOf<"SagaStarted">): JournalState => ({
   undoingSteps: new Map(),
   steps: new Map(),
   held: [],
+  published: new Map(),
   resolutions: [],
   end: undefined
 })
@@ -165,6 +166,9 @@ const step = (state: JournalState, entry: Entry): string | undefined => {
     case "TimerFired":
     case "TimerWithdrawn":
     case "Suspended":
+      return undefined
+    case "Published":
+      state.published.set(entry.name, entry.value)
       return undefined
     case "PivotPassed":
       if (state.rollback !== undefined) return "an execution that rolls back"

@@ -13,6 +13,7 @@ import * as Attempt from "./attempt.ts"
 import type * as Body from "./body.ts"
 import * as Core from "./core.ts"
 import * as Forward from "./forward.ts"
+import * as Notes from "./notes.ts"
 import * as Run from "./run.ts"
 import * as Undoing from "./undoing.ts"
 
@@ -45,8 +46,8 @@ export const quiesce = Effect.fnUntraced(function*(run: Run.Run) {
     if (commit !== undefined) asked.push(commit)
     if (asked.length === 0 && withdrawn.length === 0) return
     for (const one of asked) {
-      if (run.mode === "replay") run.open.set(Run.keyOf(one), one)
-      else accept(run, one)
+      if (run.mode === "live") accept(run, one)
+      else if (!Notes.again(run, one)) run.open.set(Run.keyOf(one), one)
     }
     // One at a time: the answer to the first may run code before the second is answered, as on replay.
     const one = withdrawn.shift()
@@ -108,6 +109,8 @@ export const accept = (run: Run.Run, asked: Body.Asked): void => {
     }
     case "RollbackSteps":
       return acceptSteps(run, asked, request.names)
+    case "Publish":
+      return Notes.publish(run, asked)
   }
 }
 

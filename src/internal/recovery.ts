@@ -21,6 +21,7 @@ import { isSettled } from "./fold.ts"
 import * as Forward from "./forward.ts"
 import * as Intake from "./intake.ts"
 import * as Mail from "./mail.ts"
+import * as Notes from "./notes.ts"
 import * as Replay from "./replay.ts"
 import * as Run from "./run.ts"
 import * as Undoing from "./undoing.ts"
@@ -83,6 +84,7 @@ export const resultIssue = Effect.fnUntraced(function*(
   if (row === null || Result.isFailure(state)) return undefined
   const payload = yield* Run.decodePayload(run, row.payload)
   if (typeof payload === "string") return undefined
+  run.notes.written = Notes.written(entries)
   yield* replay({ run, state: state.success, quiet: true, plan: Replay.plan(entries) }, payload.value)
   const task = run.tasks.get(Replay.keys.step(step))
   run.body.close()
@@ -143,6 +145,7 @@ const takeUp = Effect.fnUntraced(function*(
     )
   }
   const quiet = entries.at(-1)?._tag === "Claimed" && entries.at(-2)?._tag === "Suspended"
+  run.notes.written = Notes.written(all)
   const past = { run, state, quiet, plan: Replay.plan(all) }
   const problem = yield* replay(past, payload.value)
   if (problem !== undefined) {
@@ -360,6 +363,7 @@ const goOn = Effect.fnUntraced(function*({ run, state }: Past) {
     else run.startNow.push(task)
   }
   if (core.seal === undefined) {
+    Notes.catchUp(run)
     for (const asked of run.open.values()) Intake.accept(run, asked)
     yield* Intake.quiesce(run)
   }
@@ -397,5 +401,7 @@ const describeAsked = (asked: Body.Asked): string => {
       return `the roll-back of ${asked.request.names.join(", ")}`
     case "PointOfNoReturn":
       return asked.name
+    case "Publish":
+      return `to publish ${asked.name}`
   }
 }

@@ -46,6 +46,7 @@ export const keys = {
   timer: (ref: Journal.Ref): string => `t${Journal.refKey(ref)}`,
   scope: (scope: string): string => `r${scope}`,
   steps: (ref: Journal.Ref): string => `b${Journal.refKey(ref)}`,
+  published: (ref: Journal.Ref): string => `u${Journal.refKey(ref)}`,
   pivot: "p"
 }
 
@@ -160,6 +161,7 @@ export const plan = (entries: Iterable<Journal.Entry>): ReadonlyArray<Instructio
       case "CompensationFailed":
       case "ResolutionRefused":
       case "Suspended":
+      case "Published":
       case "SagaCompleted":
       case "SagaRolledBack":
       case "SagaAbandoned":

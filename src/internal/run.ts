@@ -86,6 +86,17 @@ export type Task = Forward.StepTask | Forward.TimerTask | ScopeTask | StepsTask
 export const undoes = (task: Task): task is ScopeTask | StepsTask => task._tag === "Scope" || task._tag === "Steps"
 
 /**
+ * What a body says of itself, and nothing waits for: which of it the journal has, and what it does not have yet.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Notes {
+  written: ReadonlySet<string>
+  readonly unwritten: Array<Body.Asked>
+}
+
+/**
  * One live execution.
  *
  * @category models
@@ -109,6 +120,8 @@ export interface Run {
   /** What waits for the commit, and how much of it was asked for. */
   readonly commits: Array<Body.Asked>
   committed: number
+  /** What the body noted while it replayed. */
+  readonly notes: Notes
   /** Recorded, to be started at once. */
   startNow: Array<Task>
   /** Recorded, to be started when that is durable. */
@@ -165,6 +178,7 @@ export const make = (options: {
     held: new Map(),
     commits: [],
     committed: 0,
+    notes: { written: new Set(), unwritten: [] },
     startNow: [],
     startDurable: [],
     lenient: false,
@@ -199,6 +213,8 @@ export const keyOf = (asked: Body.Asked): string => {
       return Replay.keys.steps(Core.refOf(asked))
     case "PointOfNoReturn":
       return Replay.keys.pivot
+    case "Publish":
+      return Replay.keys.published(Core.refOf(asked))
   }
 }
 

@@ -23,8 +23,8 @@ import * as Wording from "./wording.ts"
  * more. `pivot`: the point of no return. `asked`: a cancel, a deadline or a roll-back is due. `rollback`: undoing
  * begins or ends. `undone`: a compensation succeeded. `stuck`: it failed for good. `waits`: a timer, or out of memory.
  * `recovered`: another process took over. `parked`: it waits for a person. `advice`: what that person can do.
- * `answered`: what a person said. `ended`: completed, rolled back or abandoned. `open`: the journal ends before that.
- * `disorder`: the journal says what cannot be.
+ * `told`: the saga published something. `answered`: what a person said. `ended`: completed, rolled back or abandoned.
+ * `open`: the journal ends before that. `disorder`: the journal says what cannot be.
  *
  * @category models
  * @since 0.1.0
@@ -42,6 +42,7 @@ export type Mark =
   | "undone"
   | "stuck"
   | "waits"
+  | "told"
   | "recovered"
   | "parked"
   | "advice"
@@ -97,6 +98,11 @@ export const sentences = (scene: Scene.Scene, entry: Entry): ReadonlyArray<Said>
       return [["withdrawn", `The wait${waitOf(entry)} was given up.`]]
     case "Suspended":
       return [["waits", `Nothing is due for ${Wording.duration(entry.wakeAt - entry.at)}: it left memory until then.`]]
+    case "Published":
+      return [[
+        "told",
+        `The saga published ${Wording.name(entry.name)}: ${Wording.oneLine(JSON.stringify(entry.value))}.`
+      ]]
     case "ParkRequested":
       return scene.next?._tag === "SagaParked"
         ? []

@@ -94,6 +94,7 @@ const seam = (state: State): Execution.Execution["Service"] => ({
       case "Timer":
         return sleep(request.until)
       case "PointOfNoReturn":
+      case "Publish":
         return Effect.void
       case "RollbackScope":
         return rollbackWhere(

@@ -52,6 +52,16 @@ export interface Decides {
 }
 
 /**
+ * The body publishes this: `{ key, value }`.
+ *
+ * @category evidence
+ * @since 0.1.0
+ */
+export interface Publishes<out Said> {
+  readonly [Evidence]: { readonly publishes: () => Said }
+}
+
+/**
  * A program that the compiler refuses, with the reason as a sentence.
  *
  * @category refusals
@@ -103,7 +113,7 @@ export type ErrorOf<Residue> = Residue extends { readonly error: infer E } ? E :
  */
 export type Stray<R> = Exclude<R, Inner>
 
-type Inner = Execution | Waiting | Uses<any> | Undo<any> | Forward | Decides
+type Inner = Execution | Waiting | Uses<any> | Undo<any> | Forward | Decides | Publishes<any>
 type Undeclared<R, CE> = Exclude<ResidueOf<R>, { readonly error: CE }>
 
 /**
@@ -212,6 +222,26 @@ export type Fails<X, E> = 0 extends 1 & X ? SagaTypeError<"the error of this bod
   : SagaTypeErrorOf<"the body can fail with an error that the saga does not declare in error", Exclude<X, E>>
 
 /**
+ * What a body publishes is declared by the saga, with a schema that can hold it.
+ *
+ * @category refusals
+ * @since 0.1.0
+ */
+export type Published<R, Pub> = [Exclude<SaidOf<R>, Declares<Pub>>] extends [never] ? unknown
+  : SagaTypeErrorOf<
+    "the body publishes what the saga does not declare in published",
+    Exclude<SaidOf<R>, Declares<Pub>>
+  >
+
+type SaidOf<R> = R extends Publishes<infer Said> ? Said : never
+type Declares<Pub> = {
+  readonly [Key in keyof Pub]: {
+    readonly key: Key
+    readonly value: Pub[Key] extends Schema.Top ? Pub[Key]["Type"] : never
+  }
+}[keyof Pub]
+
+/**
  * The bound of a body's error: anything, and the literals of the declared ones stay literals.
  *
  * @category type helpers
@@ -264,9 +294,9 @@ export type Settled<R> = [Extract<R, Undo<any>>] extends [never] ? [Extract<R, D
  * @category refusals
  * @since 0.1.0
  */
-export type Backward<R, X, E, CE> = First<
+export type Backward<R, X, E, CE, Pub = {}> = First<
   Known<R>,
-  First<Journaled<R>, First<Undoable<R>, First<Declared<R, CE>, Fails<X, E>>>>
+  First<Journaled<R>, First<Undoable<R>, First<Declared<R, CE>, First<Fails<X, E>, Published<R, Pub>>>>>
 >
 
 /**
@@ -275,4 +305,7 @@ export type Backward<R, X, E, CE> = First<
  * @category refusals
  * @since 0.1.0
  */
-export type Onward<R, E> = First<Known<R>, First<Journaled<R>, First<Settled<R>, Total<E>>>>
+export type Onward<R, E, Pub = {}> = First<
+  Known<R>,
+  First<Journaled<R>, First<Settled<R>, First<Total<E>, Published<R, Pub>>>>
+>

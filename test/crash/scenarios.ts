@@ -1,7 +1,7 @@
 /**
  * The sagas that something happens to at every point, and what that is.
  */
-import { Effect, Schedule } from "effect"
+import { Effect, Schedule, Schema } from "effect"
 import { Saga, Timer } from "effect-saga"
 import type { SagaTest } from "effect-saga/testing"
 import * as Crash from "../utils/Crash.ts"
@@ -597,8 +597,41 @@ const meeting: ReadonlyArray<Crash.Scenario> = [
   }
 ]
 
+/** What a body says of itself while it runs. */
+const saying: ReadonlyArray<Crash.Scenario> = [
+  {
+    name: "every step is published, and the last one refuses",
+    saga: Crash.body(({ step }) =>
+      Effect.gen(function*() {
+        for (const name of ["A", "B", "C"]) {
+          yield* Saga.publish("next", name)
+          yield* step(name)
+          yield* Saga.publish("done", name)
+        }
+      })
+    ),
+    options: { published: { next: Schema.String, done: Schema.String } },
+    faults: { C: ["refuse"] },
+    ends: ["rolledback"]
+  },
+  {
+    name: "two forks publish under one key, beside a long wait",
+    saga: Crash.settled(({ pivot, retryable, step }) => ({
+      attempt: Effect.all([
+        Effect.andThen(step("A"), Saga.publish("done", "A")),
+        Timer.sleep("wait", "1 minute").pipe(Effect.andThen(Saga.publish("done", "waited")), Effect.andThen(step("B")))
+      ], { concurrency: 2 }),
+      pivot: () => Effect.tap(pivot("Pivot"), Saga.publish("done", "decided")),
+      settle: () => Effect.andThen(Saga.publish("done", "settling"), retryable("Ship"))
+    })),
+    options: { published: { done: Schema.String } },
+    suspendAfter: "10 seconds",
+    ends: ["completed"]
+  }
+]
+
 /** Every saga that is run. */
-export const scenarios: ReadonlyArray<Crash.Scenario> = [...alone, ...meeting]
+export const scenarios: ReadonlyArray<Crash.Scenario> = [...alone, ...meeting, ...saying]
 
 /** What happens at every point of every saga, and then at some of the points after it. */
 export const mishaps: ReadonlyArray<ReadonlyArray<SagaTest.Mishap>> = [

@@ -661,6 +661,7 @@ const models: Readonly<Record<Tag, readonly [of: "ref" | "saga", fields: Model]>
   Resolved: ["saga", answer],
   ResolutionRefused: ["saga", { ...answer, issue: names }],
   Suspended: ["saga", { wakeAt: times }],
+  Published: ["ref", { value: json }],
   RollbackStarted: ["saga", { scope, cause }],
   CompensationStarted: ["ref", {}],
   CompensationAttemptFailed: ["ref", {

@@ -42,6 +42,7 @@ interface Options {
   readonly deadline?: Duration.Input
   readonly onDefect?: "rollback"
   readonly compensation?: "parallel"
+  readonly published?: Readonly<Record<string, typeof Schema.String>>
 }
 
 // ---------------------------------------------------------------------------------------------------------------------

@@ -119,6 +119,7 @@ export interface SagaOptions {
   readonly deadline?: Duration.Input
   readonly onDefect?: "park" | "rollback"
   readonly compensation?: unknown
+  readonly published?: Saga.Published
 }
 
 export const definitionWith = (options: SagaOptions) =>
@@ -258,7 +259,7 @@ const open = Effect.fnUntraced(function*(recorded: Recorded, live: Live, parts: 
     poll: use(definition.poll(id as never)),
     status: Effect.map(
       use(definition.poll(id as never)),
-      (polled) => Struct.omit(polled, ["steps", "compensations"] as never)
+      (polled) => Struct.omit(polled, ["steps", "compensations", "published"] as never)
     ),
     cancel: (reason) => use(definition.cancel(id as never, { reason })),
     resume: use(definition.resume(id as never)),
