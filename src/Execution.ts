@@ -90,7 +90,8 @@ export interface StepRequest {
  * Everything a body can ask.
  *
  * `Timer` is a durable sleep, `PointOfNoReturn` closes `attempt`, `RollbackScope` undoes what a `Saga.scoped` did,
- * `RollbackSteps` what is held of the steps with these names. `Publish` makes a value visible to readers.
+ * `RollbackSteps` what is held of the steps with these names. `Publish` makes a value visible to readers,
+ * `Version` asks which version of a change of the body holds here.
  *
  * @category models
  * @since 0.1.0
@@ -106,6 +107,7 @@ export type Request =
   | { readonly _tag: "RollbackScope"; readonly scope: string; readonly cause: Cause.Cause<unknown> }
   | { readonly _tag: "RollbackSteps"; readonly names: ReadonlyArray<string> }
   | { readonly _tag: "Publish"; readonly key: string; readonly value: unknown }
+  | { readonly _tag: "Version"; readonly change: string; readonly min: number; readonly max: number }
 
 // ---------------------------------------------------------------------------------------------------------------------
 // services

@@ -247,6 +247,7 @@ export const Entry = Schema.Union([
   Schema.TaggedStruct("ResolutionRefused", { ...at, mail: Schema.Int, ...resolving, issue: Schema.String }),
   Schema.TaggedStruct("Suspended", { ...at, wakeAt: Schema.Number }),
   Schema.TaggedStruct("Published", { ...at, ...ref, value: Schema.Json }),
+  Schema.TaggedStruct("VersionMarked", { ...at, change: Schema.String, version: Schema.Int }),
   Schema.TaggedStruct("RollbackStarted", { ...at, scope: Schema.String, cause: RollbackCause }),
   Schema.TaggedStruct("CompensationStarted", { ...at, ...ref }),
   Schema.TaggedStruct("CompensationAttemptFailed", {
@@ -412,6 +413,8 @@ export interface JournalState {
   held: Array<string>
   /** What the body published last under each key, in its stored form. */
   readonly published: Map<string, Schema.Json>
+  /** Which version of each change the body went by (`Saga.version`). */
+  readonly versions: Map<string, number>
   /** What persons answered that was taken, the last one last. */
   readonly resolutions: Array<ResolutionState>
   end: End | undefined

@@ -21,6 +21,7 @@ import { transact as transactInternal } from "./internal/transact.ts"
 import type {
   AnError,
   Backward,
+  Between,
   Deciding,
   DefaultTimeout,
   ErrorOf,
@@ -38,7 +39,8 @@ import type {
   Undo,
   Undoable,
   Uses,
-  UsesOf
+  UsesOf,
+  Versions
 } from "./internal/types.ts"
 import type * as Journal from "./Journal.ts"
 import type { SagaError } from "./SagaError.ts"
@@ -501,6 +503,56 @@ export const publish = <const Key extends string, const Value>(
     Execution.Execution.use((execution) =>
       Effect.asVoid(Effect.orDie(execution.ask({ _tag: "Publish", key, value }, fiber)))
     )
+  )
+
+/**
+ * Which version of a change this execution goes by: what lets a body change while executions of it are open.
+ *
+ * **Details**
+ *
+ * The first time that an execution comes to `change` it takes `max`, and journals that. From then on the answer is the
+ * same, everywhere in the body and after every crash. An execution that was past this place before the change was made
+ * takes `min`: its journal says what the body did without it. So the body keeps both ways until no open execution goes
+ * by the old one; then `min` is raised, and when it has reached `max` the call may be taken out. A version below `min`
+ * or above `max` in a journal parks the execution (`Nondeterminism`), and nothing is executed.
+ *
+ * `min` and `max` are whole numbers from 0 to 999. Without a journal (`Saga.transact`) the answer is `max`.
+ *
+ * **Example** (Another carrier)
+ *
+ * ```ts
+ * import { Effect, Schema } from "effect"
+ * import { Saga, Step } from "effect-saga"
+ *
+ * const old = Step.readonly("Post", { success: Schema.String, execute: Effect.succeed("post") })
+ * const fast = Step.readonly("Courier", { success: Schema.String, execute: Effect.succeed("courier") })
+ *
+ * const carrier = Effect.gen(function*() {
+ *   const version = yield* Saga.version("a courier", { min: 1, max: 2 }) // 1 | 2
+ *   return yield* version === 1 ? old : fast
+ * })
+ * ```
+ *
+ * **Gotchas**
+ *
+ * Give each change a name of its own: a name that was used before is answered as before. An execution that has not come
+ * to this place when the change is deployed takes `max`, also where it is in the middle of what surrounds it.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const version = <const Change extends string, const Min extends number, const Max extends number>(
+  change: Literal<Change>,
+  range: { readonly min: Min; readonly max: Max } & Versions<Min, Max>
+): Effect.Effect<Between<Min, Max>, never, Execution.Execution> =>
+  Effect.withFiber((fiber) =>
+    Execution.Execution.use((execution) => {
+      const { max, min } = range
+      return Effect.map(
+        Effect.orDie(execution.ask({ _tag: "Version", change, min, max }, fiber)),
+        (version) => version as Between<Min, Max>
+      )
+    })
   )
 
 /**

@@ -274,6 +274,7 @@ describe("the stored form", () => {
     `{"_tag":"RollbackRequested","at":1,"cause":{"_tag":"Defect","step":"A","message":"bug"}}`,
     `{"_tag":"Suspended","at":1,"wakeAt":9}`,
     `{"_tag":"Published","at":1,"name":"stage","path":"0","occurrence":1,"value":"packed"}`,
+    `{"_tag":"VersionMarked","at":1,"change":"two carriers","version":2}`,
     `{"_tag":"StepsRollbackStarted","at":1,"name":"rollback","steps":[{"name":"A"}]}`,
     `{"_tag":"StepsRolledBack","at":1,"name":"rollback"}`,
     `{"_tag":"CompensationTimerSet","at":1,"name":"A","timer":"a day","wakeAt":9}`,

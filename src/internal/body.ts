@@ -281,6 +281,8 @@ export const requestName = (request: Execution.Request): string => {
       return "rollback"
     case "Publish":
       return request.key
+    case "Version":
+      return request.change
   }
 }
 

@@ -94,6 +94,8 @@ export const events = (scene: Scene.Scene, entry: Entry): ReadonlyArray<Event> =
       return note("point of no return")
     case "TimerSet":
       return note(`waits ${Wording.duration(entry.wakeAt - entry.at)}`)
+    case "VersionMarked":
+      return note(`version ${entry.version} of ${Wording.name(entry.change)}`)
     case "Published":
       return note(`published ${Wording.name(entry.name)}`)
     case "Suspended":

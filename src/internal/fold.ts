@@ -68,6 +68,7 @@ export const initial = (entry: EntryOf<"SagaStarted">): JournalState => ({
   steps: new Map(),
   held: [],
   published: new Map(),
+  versions: new Map(),
   resolutions: [],
   end: undefined
 })
@@ -167,6 +168,12 @@ const step = (state: JournalState, entry: Entry): string | undefined => {
     case "TimerWithdrawn":
     case "Suspended":
       return undefined
+    case "VersionMarked": {
+      const known = state.versions.get(entry.change)
+      if (known !== undefined) return `an execution that goes by version ${known} of ${entry.change}`
+      state.versions.set(entry.change, entry.version)
+      return undefined
+    }
     case "Published":
       state.published.set(entry.name, entry.value)
       return undefined

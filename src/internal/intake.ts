@@ -8,6 +8,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type { Request } from "../Execution.ts"
 import type * as Journal from "../Journal.ts"
 import * as Attempt from "./attempt.ts"
 import type * as Body from "./body.ts"
@@ -64,8 +65,7 @@ export const quiesce = Effect.fnUntraced(function*(run: Run.Run) {
 export const accept = (run: Run.Run, asked: Body.Asked): void => {
   const { core } = run
   const { request } = asked
-  // The point of no return goes with the pivot that happened, also when the process shuts down.
-  if (core.seal !== undefined || (core.draining && request._tag !== "PointOfNoReturn")) return
+  if (core.seal !== undefined || (core.draining && !goesWithAPivot(request))) return
   if (Undoing.undone(run, asked)) {
     const message = `${asked.name} was asked in a Saga.scoped that has failed: join inside it what you fork inside it`
     Run.defect(run, undefined, message)
@@ -111,6 +111,8 @@ export const accept = (run: Run.Run, asked: Body.Asked): void => {
       return acceptSteps(run, asked, request.names)
     case "Publish":
       return Notes.publish(run, asked)
+    case "Version":
+      return Notes.version(run, asked)
   }
 }
 
@@ -182,6 +184,10 @@ const withdraw = Effect.fnUntraced(function*(run: Run.Run, asked: Body.Asked) {
   }
   if (run.mode === "live" && !Run.undoes(task)) yield* Forward.withdraw(run.settler, task) ?? Effect.void
 })
+
+/** The point of no return goes with the pivot that happened, also when the process shuts down; what is said between. */
+const goesWithAPivot = ({ _tag }: Request): boolean =>
+  _tag === "PointOfNoReturn" || _tag === "Publish" || _tag === "Version"
 
 /** Which steps it undoes is journaled: what happens meanwhile does not change it. */
 const acceptSteps = (run: Run.Run, asked: Body.Asked, names: ReadonlyArray<string>): void => {

@@ -19,15 +19,18 @@ import * as Replay from "./replay.ts"
 import * as Run from "./run.ts"
 
 /**
- * The keys of the notes that a journal has.
+ * Reads the notes that a journal has, before its body runs again.
  *
- * @category accessors
+ * @category running
  * @since 0.1.0
  */
-export const written = (entries: ReadonlyArray<Journal.Entry>): ReadonlySet<string> => {
+export const restore = ({ notes }: Run.Run, entries: ReadonlyArray<Journal.Entry>): void => {
   const keys = new Set<string>()
-  for (const entry of entries) if (entry._tag === "Published") keys.add(Replay.keys.published(entry))
-  return keys
+  for (const entry of entries) {
+    if (entry._tag === "Published") keys.add(Replay.keys.published(entry))
+    else if (entry._tag === "VersionMarked") notes.versions.set(entry.change, entry.version)
+  }
+  notes.written = keys
 }
 
 /**
@@ -37,9 +40,41 @@ export const written = (entries: ReadonlyArray<Journal.Entry>): ReadonlySet<stri
  * @since 0.1.0
  */
 export const again = (run: Run.Run, asked: Body.Asked): boolean => {
-  if (asked.request._tag !== "Publish") return false
+  const { request } = asked
+  if (request._tag === "Version") {
+    const known = run.notes.versions.get(request.change)
+    if (known !== undefined) tell(run, asked, known)
+    return known !== undefined
+  }
+  if (request._tag !== "Publish") return false
   if (!run.notes.written.has(Run.keyOf(asked))) run.notes.unwritten.push(asked)
   run.body.deliver(asked, Exit.void)
+  return true
+}
+
+/**
+ * Lets a body that replays take the minimum of a change that its journal does not know; false where it asks for none.
+ *
+ * **Details**
+ *
+ * The journal goes on with what the body does not ask for, so it was written before the change was made. The change
+ * that is asked for where the journal goes on is taken first.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const presume = (run: Run.Run, instruction: Replay.Instruction): boolean => {
+  const path = "name" in instruction.entry ? instruction.entry.path ?? "" : ""
+  const asking = [...run.open.values()].filter((asked) => asked.request._tag === "Version")
+  const { request } = asking.find((asked) => asked.path === path) ?? asking[0] ?? {}
+  if (request?._tag !== "Version") return false
+  run.notes.versions.set(request.change, request.min)
+  run.notes.unmarked.set(request.change, request.min)
+  for (const asked of asking) {
+    if (asked.request._tag !== "Version" || asked.request.change !== request.change) continue
+    run.open.delete(Run.keyOf(asked))
+    tell(run, asked, request.min)
+  }
   return true
 }
 
@@ -50,6 +85,8 @@ export const again = (run: Run.Run, asked: Body.Asked): boolean => {
  * @since 0.1.0
  */
 export const catchUp = (run: Run.Run): void => {
+  for (const [change, version] of run.notes.unmarked) mark(run, change, version)
+  run.notes.unmarked.clear()
   for (const asked of run.notes.unwritten.splice(0)) if (run.core.seal === undefined) record(run, asked)
 }
 
@@ -61,6 +98,28 @@ export const catchUp = (run: Run.Run): void => {
  */
 export const publish = (run: Run.Run, asked: Body.Asked): void => {
   if (record(run, asked)) run.body.deliver(asked, Exit.void)
+}
+
+/**
+ * Tells a live body which version of a change it goes by: what it was told before, or else the newest.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const version = (run: Run.Run, asked: Body.Asked): void => {
+  const { request } = asked
+  if (request._tag !== "Version") return
+  const { max, min } = request
+  if (!Number.isInteger(min) || !Number.isInteger(max) || min < 0 || max < min) {
+    const message = `the versions of ${request.change} are whole numbers from min on to max, not ${min} to ${max}`
+    return void Run.defect(run, undefined, message)
+  }
+  const known = run.notes.versions.get(request.change)
+  if (known === undefined) {
+    run.notes.versions.set(request.change, request.max)
+    mark(run, request.change, request.max)
+  }
+  tell(run, asked, known ?? request.max)
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -88,4 +147,22 @@ const encoded = (core: Core.Core, codec: Codec, value: unknown): Result.Result<S
   const exit = Effect.runSyncExit(Core.provide(Effect.suspend(() => codec.encode(value)), core.context))
   if (Exit.isFailure(exit)) return Result.fail(Attempt.defectMessage(exit.cause))
   return Result.mapError(Core.check(core, exit.value), (error) => error.message)
+}
+
+const mark = ({ core }: Run.Run, change: string, version: number): void =>
+  Core.record(core, { _tag: "VersionMarked", at: Core.now(core), change, version })
+
+const tell = (run: Run.Run, asked: Body.Asked, version: number): void => {
+  const { request } = asked
+  if (request._tag !== "Version") return
+  const { change, max, min } = request
+  if (version >= min && version <= max) return run.body.deliver(asked, Exit.succeed(version))
+  // One that rolls back needs no more of its body than what must be undone.
+  if (run.mode === "replay" && run.lenient) return
+  // Nothing was executed against the other version yet, and nothing will be.
+  Run.park(run, {
+    _tag: "Nondeterminism",
+    journal: `version ${version} of ${change}`,
+    body: min === max ? `version ${min} of ${change}` : `versions ${min} to ${max} of ${change}`
+  })
 }

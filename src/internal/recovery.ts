@@ -84,7 +84,7 @@ export const resultIssue = Effect.fnUntraced(function*(
   if (row === null || Result.isFailure(state)) return undefined
   const payload = yield* Run.decodePayload(run, row.payload)
   if (typeof payload === "string") return undefined
-  run.notes.written = Notes.written(entries)
+  Notes.restore(run, entries)
   yield* replay({ run, state: state.success, quiet: true, plan: Replay.plan(entries) }, payload.value)
   const task = run.tasks.get(Replay.keys.step(step))
   run.body.close()
@@ -145,7 +145,7 @@ const takeUp = Effect.fnUntraced(function*(
     )
   }
   const quiet = entries.at(-1)?._tag === "Claimed" && entries.at(-2)?._tag === "Suspended"
-  run.notes.written = Notes.written(all)
+  Notes.restore(run, all)
   const past = { run, state, quiet, plan: Replay.plan(all) }
   const problem = yield* replay(past, payload.value)
   if (problem !== undefined) {
@@ -215,7 +215,7 @@ const replay = Effect.fnUntraced(function*(past: Past, payload: unknown) {
   let problem: ParkReason | undefined
   for (const instruction of plan) {
     if (core.seal?._tag === "Park") return core.seal.reason
-    const found = yield* follow(past, instruction)
+    const found = yield* followOld(past, instruction)
     if (found !== undefined && !undoes) return found
     problem ??= found
     yield* Intake.quiesce(run)
@@ -240,6 +240,19 @@ const missing = ({ run, state }: Past, problem: ParkReason | undefined): ParkRea
   return problem ??
     { _tag: "Nondeterminism", journal: `steps in flight: ${names(inFlight.map(([key]) => key))}`, body: bodyAsks(run) }
 }
+
+/**
+ * What one instruction says, to a body that knows changes which the journal does not: where the two part, the journal
+ * was written before the change that the body asks for.
+ */
+const followOld = Effect.fnUntraced(function*(past: Past, instruction: Replay.Instruction) {
+  while (true) {
+    const found = yield* follow(past, instruction)
+    if (found?._tag !== "Nondeterminism" || past.run.core.seal !== undefined) return found
+    if (!Notes.presume(past.run, instruction)) return found
+    yield* Intake.quiesce(past.run)
+  }
+})
 
 /** Does what one instruction says; what contradicts it, or undefined. */
 const follow = Effect.fnUntraced(function*(past: Past, instruction: Replay.Instruction) {
@@ -403,5 +416,7 @@ const describeAsked = (asked: Body.Asked): string => {
       return asked.name
     case "Publish":
       return `to publish ${asked.name}`
+    case "Version":
+      return `the version of ${asked.name}`
   }
 }

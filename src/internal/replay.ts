@@ -47,6 +47,7 @@ export const keys = {
   scope: (scope: string): string => `r${scope}`,
   steps: (ref: Journal.Ref): string => `b${Journal.refKey(ref)}`,
   published: (ref: Journal.Ref): string => `u${Journal.refKey(ref)}`,
+  version: (ref: Journal.Ref): string => `v${Journal.refKey(ref)}`,
   pivot: "p"
 }
 
@@ -162,6 +163,7 @@ export const plan = (entries: Iterable<Journal.Entry>): ReadonlyArray<Instructio
       case "ResolutionRefused":
       case "Suspended":
       case "Published":
+      case "VersionMarked":
       case "SagaCompleted":
       case "SagaRolledBack":
       case "SagaAbandoned":

@@ -94,6 +94,10 @@ export const undoes = (task: Task): task is ScopeTask | StepsTask => task._tag =
 export interface Notes {
   written: ReadonlySet<string>
   readonly unwritten: Array<Body.Asked>
+  /** The version of each change that the body was told. */
+  readonly versions: Map<string, number>
+  /** Those among them that the journal does not have. */
+  readonly unmarked: Map<string, number>
 }
 
 /**
@@ -178,7 +182,7 @@ export const make = (options: {
     held: new Map(),
     commits: [],
     committed: 0,
-    notes: { written: new Set(), unwritten: [] },
+    notes: { written: new Set(), unwritten: [], versions: new Map(), unmarked: new Map() },
     startNow: [],
     startDurable: [],
     lenient: false,
@@ -215,6 +219,8 @@ export const keyOf = (asked: Body.Asked): string => {
       return Replay.keys.pivot
     case "Publish":
       return Replay.keys.published(Core.refOf(asked))
+    case "Version":
+      return Replay.keys.version(Core.refOf(asked))
   }
 }
 

@@ -23,8 +23,9 @@ import * as Wording from "./wording.ts"
  * more. `pivot`: the point of no return. `asked`: a cancel, a deadline or a roll-back is due. `rollback`: undoing
  * begins or ends. `undone`: a compensation succeeded. `stuck`: it failed for good. `waits`: a timer, or out of memory.
  * `recovered`: another process took over. `parked`: it waits for a person. `advice`: what that person can do.
- * `told`: the saga published something. `answered`: what a person said. `ended`: completed, rolled back or abandoned.
- * `open`: the journal ends before that. `disorder`: the journal says what cannot be.
+ * `told`: the saga published something, or which version of a change it goes by. `answered`: what a person said.
+ * `ended`: completed, rolled back or abandoned. `open`: the journal ends before that. `disorder`: the journal says what
+ * cannot be.
  *
  * @category models
  * @since 0.1.0
@@ -103,6 +104,8 @@ export const sentences = (scene: Scene.Scene, entry: Entry): ReadonlyArray<Said>
         "told",
         `The saga published ${Wording.name(entry.name)}: ${Wording.oneLine(JSON.stringify(entry.value))}.`
       ]]
+    case "VersionMarked":
+      return [["told", `The saga goes by version ${entry.version} of ${Wording.name(entry.change)}.`]]
     case "ParkRequested":
       return scene.next?._tag === "SagaParked"
         ? []

@@ -96,6 +96,8 @@ const seam = (state: State): Execution.Execution["Service"] => ({
       case "PointOfNoReturn":
       case "Publish":
         return Effect.void
+      case "Version":
+        return Effect.succeed(request.max)
       case "RollbackScope":
         return rollbackWhere(
           state,

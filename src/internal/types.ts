@@ -242,6 +242,35 @@ type Declares<Pub> = {
 }[keyof Pub]
 
 /**
+ * The numbers from `Min` to `Max`, as literals.
+ *
+ * @category type helpers
+ * @since 0.1.0
+ */
+export type Between<Min extends number, Max extends number> = number extends Min | Max ? number
+  : [Odd<`${Min}` | `${Max}`>] extends [never] ? Exclude<Below<Max> | Max, Below<Min>>
+  : never
+
+type Odd<Text extends string> = Extract<Text, `-${string}` | `${string}.${string}` | `${string}e${string}`>
+
+type Below<N extends number, Counted extends ReadonlyArray<number> = []> = Counted["length"] extends N ? Counted[number]
+  : Below<N, readonly [...Counted, Counted["length"]]>
+
+/**
+ * The versions of a change are whole numbers, in their order.
+ *
+ * @category refusals
+ * @since 0.1.0
+ */
+export type Versions<Min extends number, Max extends number> = number extends Min | Max
+  ? SagaTypeError<"the versions of a change must be literals: the types speak of them">
+  : [Odd<`${Min}` | `${Max}`>] extends [never] ?
+    [Between<Min, Max>] extends [never]
+      ? SagaTypeError<"the versions of a change go from min to max: min is the larger one">
+    : unknown
+  : SagaTypeError<"the versions of a change are whole numbers from 0 on">
+
+/**
  * The bound of a body's error: anything, and the literals of the declared ones stay literals.
  *
  * @category type helpers

@@ -627,6 +627,20 @@ const saying: ReadonlyArray<Crash.Scenario> = [
     options: { published: { done: Schema.String } },
     suspendAfter: "10 seconds",
     ends: ["completed"]
+  },
+  {
+    name: "changes in two forks and in a loop, and the last step refuses",
+    saga: Crash.body(({ step }) =>
+      Effect.gen(function*() {
+        const named = (name: string) =>
+          Effect.flatMap(Saga.version("names", { min: 1, max: 2 }), (version) => step(`${name}${version}`))
+        yield* Effect.all([named("A"), Effect.andThen(step("X"), named("B"))], { concurrency: 2 })
+        for (const name of ["C", "D"]) yield* named(name)
+        if ((yield* Saga.version("end", { min: 1, max: 3 })) === 3) yield* step("End")
+      })
+    ),
+    faults: { End: ["refuse"] },
+    ends: ["rolledback"]
   }
 ]
 

@@ -662,6 +662,7 @@ const models: Readonly<Record<Tag, readonly [of: "ref" | "saga", fields: Model]>
   ResolutionRefused: ["saga", { ...answer, issue: names }],
   Suspended: ["saga", { wakeAt: times }],
   Published: ["ref", { value: json }],
+  VersionMarked: ["saga", { change: names, version: attempt }],
   RollbackStarted: ["saga", { scope, cause }],
   CompensationStarted: ["ref", {}],
   CompensationAttemptFailed: ["ref", {
