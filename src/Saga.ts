@@ -10,12 +10,12 @@
 import * as Cause from "effect/Cause"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type * as Layer from "effect/Layer"
+import * as Layer from "effect/Layer"
 import type * as Schema from "effect/Schema"
 import * as Execution from "./Execution.ts"
 import type * as ExecutionId from "./ExecutionId.ts"
 import { define, type TypeId } from "./internal/definition.ts"
-import type { SagaEngine } from "./internal/engine.ts"
+import { SagaEngine } from "./internal/engine.ts"
 import { hook } from "./internal/step.ts"
 import { transact as transactInternal } from "./internal/transact.ts"
 import type {
@@ -322,11 +322,18 @@ export interface Options<
    */
   readonly tags?: ((payload: P["Type"]) => Readonly<Record<string, string>>) | undefined
   /**
-   * The version of the definition, stored when an execution starts.
+   * The version of the definition, stored when an execution starts. An execution is run by the handler of this version
+   * and by no other: definitions of one name that differ in their version have their layers side by side.
    *
    * @default 1
    */
   readonly version?: number | undefined
+  /**
+   * Earlier versions whose open executions this handler runs too: its body replays their journals.
+   *
+   * @default none
+   */
+  readonly replaces?: ReadonlyArray<number> | undefined
   /**
    * How long an execution may take from its start. When that has passed and it has not passed its point of no return,
    * it rolls back (`DeadlineExceeded`); steps in flight are awaited first. One that is parked then rolls back when a
@@ -518,21 +525,6 @@ export const publish = <const Key extends string, const Value>(
  *
  * `min` and `max` are whole numbers from 0 to 999. Without a journal (`Saga.transact`) the answer is `max`.
  *
- * **Example** (Another carrier)
- *
- * ```ts
- * import { Effect, Schema } from "effect"
- * import { Saga, Step } from "effect-saga"
- *
- * const old = Step.readonly("Post", { success: Schema.String, execute: Effect.succeed("post") })
- * const fast = Step.readonly("Courier", { success: Schema.String, execute: Effect.succeed("courier") })
- *
- * const carrier = Effect.gen(function*() {
- *   const version = yield* Saga.version("a courier", { min: 1, max: 2 }) // 1 | 2
- *   return yield* version === 1 ? old : fast
- * })
- * ```
- *
  * **Gotchas**
  *
  * Give each change a name of its own: a name that was used before is answered as before. An execution that has not come
@@ -617,6 +609,28 @@ export const onCommit = <const Name extends string, E, R>(
   options?: { readonly retry?: Step.Retry<NoInfer<E> | Step.TimedOut> | undefined }
 ): Effect.Effect<void, never, Execution.Execution | Uses<Step.Plain<R>>> =>
   hook(name, { commit: { execute: Effect.asVoid(effect), retry: options?.retry } })
+
+// ---------------------------------------------------------------------------------------------------------------------
+// layers
+// ---------------------------------------------------------------------------------------------------------------------
+
+/**
+ * States that no open execution was started with this version of the saga, so that its handler can go.
+ *
+ * **Details**
+ *
+ * Building the layer asks the store, and fails with `VersionInUse` where executions of that version have not ended, the
+ * parked ones among them: it names up to a hundred. Put it beside the handlers that stay, and a deployment that would
+ * leave executions without a handler does not start; or build it alone, as a check before the deployment.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const retiredVersion = (
+  saga: { readonly tag: string },
+  version: number
+): Layer.Layer<never, SagaError<never>, SagaEngine> =>
+  Layer.effectDiscard(SagaEngine.use((engine) => engine.retired(saga.tag, version)))
 
 // ---------------------------------------------------------------------------------------------------------------------
 // running without a journal

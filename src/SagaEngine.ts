@@ -200,8 +200,24 @@ export const make = Effect.fnUntraced(function*(options: SagaWorker.Options) {
         "rolledback",
         "abandoned"
       ]),
+    retired: Effect.fnUntraced(function*(tag, version) {
+      const query: SagaStore.Query = {
+        names: [tag],
+        statuses: open,
+        versions: [version],
+        tags: {},
+        createdFrom: undefined,
+        createdBefore: undefined,
+        search: undefined,
+        order: "oldest",
+        after: undefined,
+        limit: namedExecutions
+      }
+      const executions = (yield* reading("", store.encoded.list(query))).map((_) => _.id)
+      if (executions.length > 0) yield* failure(new SagaError.VersionInUse({ saga: tag, version, executions }))
+    }),
     issueOf: Effect.fnUntraced(function*(id, step, value) {
-      const registered = worker.handler(ExecutionId.tag(id))
+      const registered = yield* worker.handler(id)
       if (registered === undefined) return undefined
       return yield* Core.provide(
         resultIssue({ ...registered, id, store, limits: worker.limits }, step, value),
@@ -262,6 +278,12 @@ export const layerMemory: Layer.Layer<SagaEngine | SagaStore.SagaStore> = Layer.
 // ---------------------------------------------------------------------------------------------------------------------
 // internal
 // ---------------------------------------------------------------------------------------------------------------------
+
+/** What has not ended. */
+const open: ReadonlyArray<SagaStore.Status> = ["running", "settling", "suspended", "compensating", "parked"]
+
+/** How many executions an error names. */
+const namedExecutions = 100
 
 /** A waiting client asks the store with growing pauses, in milliseconds. */
 const firstDelay = 20

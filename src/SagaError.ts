@@ -292,6 +292,26 @@ export class QueryInvalid extends Schema.TaggedError<QueryInvalid>("effect-saga/
 }
 
 /**
+ * A version of a saga is said to be retired, and executions that started with it have not ended: `executions` names
+ * them, up to a hundred.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class VersionInUse extends Schema.TaggedError<VersionInUse>("effect-saga/SagaError/VersionInUse")(
+  "VersionInUse",
+  { saga: Schema.String, version: Schema.Number, executions: Schema.Array(Schema.String) }
+) {
+  override get message(): string {
+    const { executions, saga, version } = this
+    const named = executions.slice(0, 5).join(", ")
+    const more = executions.length > 5 ? " and more" : ""
+    return `Version ${version} of ${saga} is not retired: ${named}${more} started with it and have not ended. Deploy ` +
+      "its handler beside the new one until they have, or name it in `replaces` of one that replays their journals."
+  }
+}
+
+/**
  * The store did not take a request within its time, or refused it. `execution` is empty where the request was about
  * none in particular, as a list is.
  *
@@ -388,6 +408,7 @@ export type Reason<CE> =
   | ResolutionRefused
   | JournalUnreadable
   | QueryInvalid
+  | VersionInUse
   | StoreUnavailable
   | PayloadMismatch
   | PayloadInvalid
@@ -414,6 +435,7 @@ export class SagaError<out CE = unknown>
       ResolutionRefused,
       JournalUnreadable,
       QueryInvalid,
+      VersionInUse,
       StoreUnavailable,
       PayloadMismatch,
       PayloadInvalid,

@@ -287,7 +287,8 @@ export interface Encoded {
    *
    * **Details**
    *
-   * Only sagas named in `names`; at most `limit`; the longest due first. Due: no owner and `wakeAt <= now`. Gone: the
+   * Only sagas named in `names`, and of those that `versions` names too only these versions; at most `limit`; the
+   * longest due first. Due: no owner and `wakeAt <= now`. Gone: the
    * owner's lease ended `margin` milliseconds ago or more (due since that end), or it retired (due before all others).
    * An owner that never registered is gone too; a driver may notice that only when a worker registers.
    *
@@ -299,6 +300,7 @@ export interface Encoded {
   readonly claim: (options: {
     readonly worker: string
     readonly names: ReadonlyArray<string>
+    readonly versions?: ReadonlyArray<{ readonly name: string; readonly version: number }>
     readonly limit: number
     readonly now: number
     readonly margin: number

@@ -9,7 +9,6 @@
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
-import type * as Context from "effect/Context"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
@@ -26,6 +25,7 @@ import * as Alarm from "./internal/alarm.ts"
 import type { Limits } from "./internal/core.ts"
 import type { Handler } from "./internal/engine.ts"
 import * as Executor from "./internal/executor.ts"
+import * as Handlers from "./internal/handlers.ts"
 import * as JournalWriter from "./internal/journalWriter.ts"
 import * as Lease from "./internal/lease.ts"
 import * as limits from "./internal/limits.ts"
@@ -89,10 +89,8 @@ export interface SagaWorker {
   readonly start: (tag: string, id: string, create: NonNullable<Append["create"]>) => Executor.Live | undefined
   /** Looks for work now. */
   readonly poke: Effect.Effect<void>
-  /** The handler of a saga, with what it was registered with. */
-  readonly handler: (
-    tag: string
-  ) => { readonly handler: Handler; readonly context: Context.Context<never> } | undefined
+  /** The handler of an execution, with what it was registered with; undefined where it is not here. */
+  readonly handler: (id: string) => Effect.Effect<Handlers.Registered | undefined>
   /** Returns when an execution with this id begins to run here. */
   readonly arrival: (id: string) => Effect.Effect<void>
 }
@@ -113,7 +111,7 @@ export const make = Effect.fnUntraced(function*(
   const store = yield* SagaStore
   const clock = yield* Clock.Clock
   const config = yield* readConfig(options)
-  const handlers = new Map<string, { readonly handler: Handler; readonly context: Context.Context<never> }>()
+  const handlers = Handlers.make()
   const live = new Map<string, Executor.Live>()
   /** Those of them that were claimed, which `MaxLive` bounds. */
   const claimed = new Set<Executor.Live>()
@@ -147,8 +145,21 @@ export const make = Effect.fnUntraced(function*(
   const writer = yield* JournalWriter.make(store.encoded, () => !lease.holds())
   const alarm = yield* Alarm.make(Effect.sync(() => work.openUnsafe()))
 
-  const launch = (id: string, tag: string, from: Executor.Options["from"]): Executor.Live | undefined => {
-    const registered = handlers.get(tag)
+  /** Of several versions the row says which it is; the journal's taker looks again. */
+  const handler = (id: string): Effect.Effect<Handlers.Registered | undefined> => {
+    const tag = ExecutionId.tag(id)
+    const only = handlers.only(tag)
+    return only !== undefined ? Effect.succeed(only) : Effect.match(store.encoded.read(id), {
+      onFailure: () => undefined,
+      onSuccess: (row) => row === null ? undefined : handlers.of(tag, row.version)
+    })
+  }
+
+  const launch = (
+    id: string,
+    registered: Handlers.Registered | undefined,
+    from: Executor.Options["from"]
+  ): Executor.Live | undefined => {
     if (registered === undefined || stopping || !lease.holds()) return undefined
     const worker = lease.worker()
     const one = Executor.make({
@@ -193,7 +204,7 @@ export const make = Effect.fnUntraced(function*(
   })
 
   const claimOnce = Effect.gen(function*() {
-    const names = [...handlers.keys()]
+    const { names, versions } = handlers.claimable()
     const limit = Math.min(config.claimSize, config.maxLive - claimed.size)
     if (names.length === 0 || limit <= 0 || stopping || !lease.holds()) return false
     const now = clock.currentTimeMillisUnsafe()
@@ -202,6 +213,7 @@ export const make = Effect.fnUntraced(function*(
       store.encoded.claim({
         worker,
         names,
+        versions,
         limit,
         now,
         margin: config.margin,
@@ -223,9 +235,9 @@ export const make = Effect.fnUntraced(function*(
       returned.add(id)
       return Effect.void
     }
-    const begin = Effect.suspend(() => {
+    const begin = Effect.flatMap(Effect.suspend(() => handler(id)), (registered) => {
       taking.delete(id)
-      return launch(id, ExecutionId.tag(id), { _tag: "Claim", seq }) === undefined ? giveBack([id]) : Effect.void
+      return launch(id, registered, { _tag: "Claim", seq }) === undefined ? giveBack([id]) : Effect.void
     })
     const zombie = live.get(id)
     if (zombie === undefined && !lingering.has(id)) return begin
@@ -334,21 +346,20 @@ export const make = Effect.fnUntraced(function*(
     live,
     register: Effect.fnUntraced(function*(handler) {
       const context = yield* Effect.context<never>()
-      const { tag } = handler.definition
       yield* Effect.addFinalizer(() =>
         Effect.suspend(() => {
-          handlers.delete(tag)
-          return drain([...live.values()].filter((_) => _.name === tag))
+          handlers.remove(handler)
+          return drain([...live.values()].filter((_) => _.handler === handler))
         })
       )
-      handlers.set(tag, { handler, context })
+      handlers.add({ handler, context })
       work.openUnsafe()
     }),
-    start: (tag, id, create) => launch(id, tag, { _tag: "Start", create }),
+    start: (tag, id, create) => launch(id, handlers.of(tag, create.version ?? 1), { _tag: "Start", create }),
     poke: Effect.sync(() => {
       work.openUnsafe()
     }),
-    handler: (tag) => handlers.get(tag),
+    handler,
     arrival: (id) =>
       Effect.callback((resume) => {
         const arrived = () => resume(Effect.void)

@@ -56,6 +56,7 @@ const ranks: ReadonlyArray<ReadonlyArray<string>> = [
   [
     "internal/core",
     "internal/notes",
+    "internal/handlers",
     "internal/forward",
     "internal/compensate",
     "internal/rollback",

@@ -53,6 +53,7 @@ export const define = <
     compensationError: codec(compensationError),
     idempotencyKey: options.idempotencyKey,
     version: options.version ?? 1,
+    replaces: options.replaces ?? [],
     tags: options.tags ?? (() => ({})),
     deadline: options.deadline === undefined ? undefined : Duration.fromInputUnsafe(options.deadline),
     onDefect: options.onDefect ?? "park",

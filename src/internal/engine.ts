@@ -31,6 +31,8 @@ export interface Definition {
   readonly compensationError: Codec
   readonly idempotencyKey: (payload: unknown) => string
   readonly version: number
+  /** The earlier versions whose open executions its handler runs too. */
+  readonly replaces: ReadonlyArray<number>
   /** What executions are found by. */
   readonly tags: (payload: unknown) => Readonly<Record<string, string>>
   readonly deadline: Duration.Duration | undefined
@@ -92,6 +94,8 @@ export class SagaEngine extends Context.Service<SagaEngine, {
   readonly poll: (definition: Definition, id: ExecutionId) => Effect.Effect<Polled, SagaError, unknown>
   readonly cancel: (id: ExecutionId, reason: string | undefined) => Effect.Effect<void, SagaError>
   readonly resume: (id: ExecutionId) => Effect.Effect<void, SagaError>
+  /** Fails where executions of this version have not ended. */
+  readonly retired: (tag: string, version: number) => Effect.Effect<void, SagaError<never>>
   /**
    * Why this is not a result of that step in its stored form; undefined where it is one, and where this process has no
    * handler to tell.

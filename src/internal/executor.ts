@@ -40,7 +40,7 @@ import * as Undoing from "./undoing.ts"
  */
 export interface Live {
   readonly id: string
-  readonly name: string
+  readonly handler: Handler
   /** JSON text of the payload, for those who start it again; undefined until it is read. */
   payload: string | undefined
   /** Drives it to its end, or until it leaves; to be run once. */
@@ -110,7 +110,7 @@ export const make = (options: Options): Live => {
   const ended = Deferred.makeUnsafe<Run.Ending>()
   const live: Live = {
     id: core.id,
-    name: options.handler.definition.tag,
+    handler: options.handler,
     payload: from._tag === "Start" ? from.create.payload : undefined,
     run: Effect.withFiber((fiber) => {
       driver.fiber = fiber

@@ -174,13 +174,15 @@ const claimableSince = (state: Memory, row: Row, now: number, expiry: number): n
 }
 
 const memoryClaims = (state: Memory): Pick<Encoded, "claim" | "release"> => ({
-  claim: ({ entries, limit, margin, names, now, token, worker }) =>
+  claim: ({ entries, limit, margin, names, now, token, versions = [], worker }) =>
     Clock.clockWith((clock) =>
       Effect.sync(() => {
         const expiry = clock.currentTimeMillisUnsafe() - margin
         const found: Array<{ readonly row: Row; readonly since: number }> = []
         for (const row of state.executions.values()) {
-          const since = names.includes(row.name) ? claimableSince(state, row, now, expiry) : undefined
+          const named = versions.filter(({ name }) => name === row.name)
+          const ours = named.length === 0 || named.some(({ version }) => version === row.version)
+          const since = ours && names.includes(row.name) ? claimableSince(state, row, now, expiry) : undefined
           if (since !== undefined) found.push({ row, since })
         }
         found.sort((a, b) => a.since < b.since ? -1 : a.since > b.since ? 1 : a.row.id < b.row.id ? -1 : 1)

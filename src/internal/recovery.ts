@@ -19,6 +19,7 @@ import * as Body from "./body.ts"
 import * as Core from "./core.ts"
 import { isSettled } from "./fold.ts"
 import * as Forward from "./forward.ts"
+import { runs } from "./handlers.ts"
 import * as Intake from "./intake.ts"
 import * as Mail from "./mail.ts"
 import * as Notes from "./notes.ts"
@@ -40,7 +41,8 @@ export const recover = Effect.fnUntraced(function*(run: Run.Run, claimed: number
   const { core, store } = run
   core.epoch = claimed
   const row = yield* store.encoded.read(core.id)
-  if (row === null) {
+  // Another version's: it was claimed while this handler was the only one here.
+  if (row === null || !runs(run.handler, row.version)) {
     run.ending = { _tag: "Left" }
     return
   }

@@ -368,10 +368,21 @@ const claims = ({ session, statements }: Driver): Pick<SagaStore.Encoded, "claim
       session.planned("owned", statements.owned, [worker]),
       (rows) => rows.map((row) => ({ id: row["id"] as string, seq: row["seq"] as number }))
     ),
-  claim: Effect.fnUntraced(function*({ entries, limit, margin, names, now, token, worker }) {
+  claim: Effect.fnUntraced(function*({ entries, limit, margin, names, now, token, versions = [], worker }) {
     const gone = yield* session.planned("claim", statements.gone, [margin])
     const owners = texts(gone.map((row) => row["id"] as string))
-    const parameters = [worker, texts(names), limit, PgTypes.timestamptz(now), margin, token, entries, owners]
+    const parameters = [
+      worker,
+      texts(names),
+      limit,
+      PgTypes.timestamptz(now),
+      margin,
+      token,
+      entries,
+      owners,
+      texts(versions.map((_) => _.name)),
+      numbers(versions.map((_) => _.version))
+    ]
     const claimed = yield* session.planned("claim", statements.claim, parameters)
     return claimed.map((row) => ({ id: row["id"] as string, seq: row["seq"] as number }))
   }),

@@ -345,7 +345,8 @@ layer(Postgres.layer("sql"), { excludeTestServices: true })("the statements", (i
         { length: 5_000 },
         (_, index) => start(`owned ${index}`, { row: { ...row, worker: "live" } })
       ))
-      const parameters = ["w", "{Order,Refund}", 64, new Date(1_000), 0, "token", "[]", "{dead 1,dead 2,dead 3}"]
+      const due = ["w", "{Order,Refund}", 64, new Date(1_000), 0, "token", "[]", "{dead 1,dead 2,dead 3}"]
+      const parameters = [...due, "{Order,Order,Refund}", "{1,2,1}"]
       for (const [text, values] of [[gone, [0]], [claim, parameters]] as const) {
         const [plan] = yield* sql.unsafe<{ "QUERY PLAN": ReadonlyArray<{ Plan: { "Total Cost": number } }> }>(
           `EXPLAIN (FORMAT JSON) ${text}`,

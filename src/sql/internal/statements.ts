@@ -202,6 +202,11 @@ const ownedBy = (worker: string): string => `worker >= ${worker} AND worker <= $
 const isGone = (margin: string): string =>
   `(w.retired OR w.expires_at <= clock_timestamp() - ${margin}::float8 * interval '1 millisecond')`
 
+/** A saga that is named beside versions is claimed in these versions only. */
+const ofVersion = `(name <> ALL($9::text[]) OR EXISTS (
+      SELECT FROM unnest($9::text[], $10::float8[]) AS wanted(of, v) WHERE of = name AND v = version
+    ))`
+
 /**
  * Due ones by saga and time; then those of each worker that is gone, which were found by the statement before: the
  * planner then knows how many they are, and does not take a small statement for one that is worth compiling (JIT).
@@ -219,7 +224,7 @@ const claim = (names: Names): string =>
   FROM (SELECT DISTINCT name FROM unnest($2::text[]) AS names(name)) AS wanted
   CROSS JOIN LATERAL (
     SELECT id, wake_at FROM ${names.execution}
-    WHERE worker IS NULL AND wake_at <= $4::timestamptz AND name = wanted.name
+    WHERE worker IS NULL AND wake_at <= $4::timestamptz AND name = wanted.name AND ${ofVersion}
     ORDER BY wake_at LIMIT $3::integer FOR UPDATE SKIP LOCKED
   ) AS e
 ), orphaned AS (
@@ -227,7 +232,7 @@ const claim = (names: Names): string =>
   FROM gone
   CROSS JOIN LATERAL (
     SELECT id FROM ${names.execution}
-    WHERE ${ownedBy("gone.worker")} AND name = ANY($2::text[])
+    WHERE ${ownedBy("gone.worker")} AND name = ANY($2::text[]) AND ${ofVersion}
     ORDER BY worker LIMIT $3::integer FOR UPDATE SKIP LOCKED
   ) AS e
 ), picked AS (

@@ -116,6 +116,31 @@ export const cases: ReadonlyArray<Case> = [
     yield* equal("by all names", rest, [id("due"), id("orphan")].sort())
   }),
 
+  promise("claims only the versions that are named, of a saga that is named beside versions", function*(world) {
+    const { id, saga, store, worker } = world
+    const other = `${saga}-other`
+    const made = (name: string, version: number) => ({ create: { name, payload: "{}", version } })
+    yield* store.register(worker("gone"), deadLease)
+    yield* store.register(worker(1), longLease)
+    yield* store.append([
+      create(world, id("old"), { wakeAt: 1 }, made(saga, 1)),
+      create(world, id("old orphan"), { worker: worker("gone") }, made(saga, 1)),
+      create(world, id("new"), { wakeAt: 2 }, made(saga, 2)),
+      create(world, id("new orphan"), { worker: worker("gone") }, made(saga, 2)),
+      create(world, id("any"), { wakeAt: 3 }, made(other, 7))
+    ])
+    const take = (...versions: ReadonlyArray<number>) =>
+      claim(world, worker(1), {
+        names: [saga, other],
+        versions: versions.map((version) => ({ name: saga, version })),
+        limit: 3
+      })
+    const ids = (claimed: ReadonlyArray<{ readonly id: string }>) => claimed.map((_) => _.id).toSorted()
+    yield* equal("of the second", ids(yield* take(2, 3)), [id("any"), id("new"), id("new orphan")].toSorted())
+    yield* equal("of another", ids(yield* take(4)), [])
+    yield* equal("of the first", ids(yield* take(1, 2)), [id("old"), id("old orphan")].toSorted())
+  }),
+
   promise("claims what a worker left once its lease and the margin are over", function*(world) {
     const { id, store, worker } = world
     yield* store.register(worker("gone"), deadLease)
