@@ -18,7 +18,7 @@ import { decodeEnd, toExit, toPolled } from "./internal/ending.ts"
 import { type Definition, SagaEngine } from "./internal/engine.ts"
 import * as limits from "./internal/limits.ts"
 import { failure, reading } from "./internal/reading.ts"
-import { resultIssue } from "./internal/recovery.ts"
+import { rehearse, resultIssue } from "./internal/recovery.ts"
 import * as SagaStarted from "./internal/started.ts"
 import { storable } from "./internal/storable.ts"
 import * as Journal from "./Journal.ts"
@@ -200,6 +200,14 @@ export const make = Effect.fnUntraced(function*(options: SagaWorker.Options) {
         "rolledback",
         "abandoned"
       ]),
+    replay: Effect.fnUntraced(function*(recorded) {
+      const registered = worker.handlers.of(ExecutionId.tag(recorded.id), recorded.version)
+      if (registered === undefined) return { _tag: "NoHandler" }
+      return yield* Core.provide(
+        rehearse({ ...registered, id: recorded.id, store, limits: worker.limits }, recorded),
+        registered.context
+      )
+    }),
     retired: Effect.fnUntraced(function*(tag, version) {
       const query: SagaStore.Query = {
         names: [tag],

@@ -89,6 +89,7 @@ export interface SagaWorker {
   readonly start: (tag: string, id: string, create: NonNullable<Append["create"]>) => Executor.Live | undefined
   /** Looks for work now. */
   readonly poke: Effect.Effect<void>
+  readonly handlers: Handlers.Handlers
   /** The handler of an execution, with what it was registered with; undefined where it is not here. */
   readonly handler: (id: string) => Effect.Effect<Handlers.Registered | undefined>
   /** Returns when an execution with this id begins to run here. */
@@ -359,6 +360,7 @@ export const make = Effect.fnUntraced(function*(
     poke: Effect.sync(() => {
       work.openUnsafe()
     }),
+    handlers,
     handler,
     arrival: (id) =>
       Effect.callback((resume) => {

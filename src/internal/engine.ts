@@ -14,7 +14,7 @@ import type * as Scope from "effect/Scope"
 import type { CompensationOptions } from "../Execution.ts"
 import type { ExecutionId } from "../ExecutionId.ts"
 import type * as Journal from "../Journal.ts"
-import type { SagaError } from "../SagaError.ts"
+import type { ParkReason, SagaError } from "../SagaError.ts"
 import type { Codec } from "./codec.ts"
 
 /**
@@ -57,6 +57,32 @@ export interface Handler {
 }
 
 /**
+ * A journal as it was stored, with what it began with.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Recorded {
+  readonly id: string
+  readonly version: number
+  /** JSON text of the encoded payload. */
+  readonly payload: string
+  readonly entries: ReadonlyArray<Journal.Entry>
+}
+
+/**
+ * How a body takes a journal: as it is, or not, and at which entry they part; undefined: before the first, or after the
+ * last.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Replayed =
+  | { readonly _tag: "Same" }
+  | { readonly _tag: "NoHandler" }
+  | { readonly _tag: "Diverges"; readonly reason: ParkReason; readonly entry: Journal.Entry | undefined }
+
+/**
  * Where an execution stands, decoded.
  *
  * @category models
@@ -94,6 +120,8 @@ export class SagaEngine extends Context.Service<SagaEngine, {
   readonly poll: (definition: Definition, id: ExecutionId) => Effect.Effect<Polled, SagaError, unknown>
   readonly cancel: (id: ExecutionId, reason: string | undefined) => Effect.Effect<void, SagaError>
   readonly resume: (id: ExecutionId) => Effect.Effect<void, SagaError>
+  /** Runs the body of this process's handler against a journal; nothing is recorded, and nothing acts. */
+  readonly replay: (recorded: Recorded) => Effect.Effect<Replayed>
   /** Fails where executions of this version have not ended. */
   readonly retired: (tag: string, version: number) => Effect.Effect<void, SagaError<never>>
   /**

@@ -63,8 +63,8 @@ export const again = (run: Run.Run, asked: Body.Asked): boolean => {
  * @category running
  * @since 0.1.0
  */
-export const presume = (run: Run.Run, instruction: Replay.Instruction): boolean => {
-  const path = "name" in instruction.entry ? instruction.entry.path ?? "" : ""
+export const presume = (run: Run.Run, instruction: Replay.Instruction | undefined): boolean => {
+  const path = instruction !== undefined && "name" in instruction.entry ? instruction.entry.path ?? "" : ""
   const asking = [...run.open.values()].filter((asked) => asked.request._tag === "Version")
   const { request } = asking.find((asked) => asked.path === path) ?? asking[0] ?? {}
   if (request?._tag !== "Version") return false

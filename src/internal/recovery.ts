@@ -17,6 +17,7 @@ import type { SagaStore } from "../SagaStore.ts"
 import * as Attempt from "./attempt.ts"
 import * as Body from "./body.ts"
 import * as Core from "./core.ts"
+import type { Recorded, Replayed } from "./engine.ts"
 import { isSettled } from "./fold.ts"
 import * as Forward from "./forward.ts"
 import { runs } from "./handlers.ts"
@@ -86,13 +87,55 @@ export const resultIssue = Effect.fnUntraced(function*(
   if (row === null || Result.isFailure(state)) return undefined
   const payload = yield* Run.decodePayload(run, row.payload)
   if (typeof payload === "string") return undefined
-  Notes.restore(run, entries)
-  yield* replay({ run, state: state.success, quiet: true, plan: Replay.plan(entries) }, payload.value)
+  yield* replay({ run, state: state.success, quiet: true, plan: Replay.plan(entries) }, entries, payload.value)
   const task = run.tasks.get(Replay.keys.step(step))
   run.body.close()
   if (task?._tag !== "Step") return undefined
   return yield* Forward.issueOf(run.settler, task, value)
 }, Effect.catch(() => Effect.succeed(undefined)))
+
+/**
+ * Runs a body against a journal, also one that has ended: whether it would be taken up, and where the two part.
+ *
+ * **Details**
+ *
+ * Nothing is recorded, and nothing acts. Stricter than a recovery: one that rolls back must ask for what it asked too,
+ * and one that has ended must end as it did.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const rehearse = Effect.fnUntraced(function*(
+  options: Pick<Core.Core, "id" | "handler" | "context" | "limits"> & { readonly store: SagaStore["Service"] },
+  { entries, payload: payloadText }: Recorded
+): Effect.fn.Return<Replayed, never, unknown> {
+  const diverges = (reason: ParkReason, entry?: Journal.Entry): Replayed => ({ _tag: "Diverges", reason, entry })
+  const { handler, store } = options
+  const core = Core.make({ ...options, mayAct: () => false })
+  const run = Run.make({ core, handler, store, mode: "replay", seq: entries.length })
+  const folded = Journal.fold(entries)
+  if (Result.isFailure(folded)) {
+    const message = `${folded.failure.entry} cannot follow ${folded.failure.state}`
+    return diverges({ _tag: "Undecodable", what: "an entry", message })
+  }
+  const state = folded.success
+  const payload = yield* Run.decodePayload(run, payloadText)
+  if (typeof payload === "string") return diverges({ _tag: "Undecodable", what: "the payload", message: payload })
+  const past: Past = { run, state, quiet: true, plan: Replay.plan(entries) }
+  yield* begin(past, entries, payload.value)
+  for (const instruction of past.plan) {
+    const found = yield* followOld(past, instruction)
+    if (found !== undefined) return yield* Effect.as(closed(run), diverges(found, instruction.entry))
+    yield* Intake.quiesce(run)
+    // A bug that parked it before does so again.
+    if (core.seal?._tag === "Park" && state.end?._tag !== "SagaParked") {
+      return yield* Effect.as(closed(run), diverges(core.seal.reason, instruction.entry))
+    }
+  }
+  const wrong = yield* endsOtherwise(past)
+  const replayed: Replayed = wrong === undefined ? { _tag: "Same" } : diverges(wrong, state.end)
+  return yield* Effect.as(closed(run), replayed)
+})
 
 // ---------------------------------------------------------------------------------------------------------------------
 // internal
@@ -100,6 +143,24 @@ export const resultIssue = Effect.fnUntraced(function*(
 
 /** A worker that claims something again survived it: it may have lost the store in between. */
 const claimsOfAWorker = 10
+
+const closed = (run: Run.Run): Effect.Effect<void> => Effect.sync(() => run.body.close())
+
+/** What the body of an ended execution does instead of ending as the journal says. */
+const endsOtherwise = Effect.fnUntraced(function*({ run, state }: Past) {
+  const { core } = run
+  const failed = state.end?._tag === "SagaRolledBack" && state.end.cause._tag === "Failed"
+  if (core.seal !== undefined || (state.end?._tag !== "SagaCompleted" && !failed)) return undefined
+  // What was asked for after the last entry, it asked for before it knew that change.
+  while (run.body.exit() === undefined && Notes.presume(run, undefined)) yield* Intake.quiesce(run)
+  const exit = run.body.exit()
+  const otherwise = (journal: string, body: string): ParkReason => ({ _tag: "Nondeterminism", journal, body })
+  if (failed) {
+    return exit !== undefined && Exit.isFailure(exit) ? undefined : otherwise("the saga failed", bodyAsks(run))
+  }
+  if (exit === undefined || Exit.isFailure(exit)) return otherwise("the saga completed", bodyAsks(run))
+  return undefined
+})
 
 /** Parks an execution whose journal says nothing to this version; what was sent to it is kept for one that can read. */
 const unreadable = Effect.fnUntraced(function*(run: Run.Run, what: string, message: string) {
@@ -147,9 +208,8 @@ const takeUp = Effect.fnUntraced(function*(
     )
   }
   const quiet = entries.at(-1)?._tag === "Claimed" && entries.at(-2)?._tag === "Suspended"
-  Notes.restore(run, all)
   const past = { run, state, quiet, plan: Replay.plan(all) }
-  const problem = yield* replay(past, payload.value)
+  const problem = yield* replay(past, all, payload.value)
   if (problem !== undefined) {
     if (answer !== undefined) refuseAnswer(run, answer, `the body does not come to it any more (${describe(problem)})`)
     return Run.finishPark(run, problem, Journal.unresolved(state))
@@ -200,20 +260,30 @@ const leaveAsItIs = (run: Run.Run, entry: Journal.End): void => {
   Run.finish(run, { ...entry, at: Core.now(run.core) }, Run.statusOf(entry))
 }
 
+/** Starts the body of a journal, and runs it to its first requests. */
+const begin = Effect.fnUntraced(function*(
+  { plan, run, state }: Past,
+  entries: ReadonlyArray<Journal.Entry>,
+  payload: unknown
+) {
+  run.core.pivotPassed = false
+  run.lenient = state.rollback !== undefined || state.requested !== undefined
+  run.intents = new Set(plan.flatMap((_) => _._tag === "Intent" ? [_.key] : []))
+  Notes.restore(run, entries)
+  run.body.setTime(state.startedAt)
+  Run.start(run, payload)
+  yield* Intake.quiesce(run)
+})
+
 /**
  * Runs the body against the journal; the first contradiction, if there is one. Where it rolls back anyway, one does not
  * matter as long as everything that must be undone is known again.
  */
-const replay = Effect.fnUntraced(function*(past: Past, payload: unknown) {
-  const { plan, run, state } = past
-  const { body, core } = run
-  const undoes = state.rollback !== undefined || state.requested !== undefined
-  core.pivotPassed = false
-  run.lenient = undoes
-  run.intents = new Set(plan.flatMap((_) => _._tag === "Intent" ? [_.key] : []))
-  body.setTime(state.startedAt)
-  Run.start(run, payload)
-  yield* Intake.quiesce(run)
+const replay = Effect.fnUntraced(function*(past: Past, entries: ReadonlyArray<Journal.Entry>, payload: unknown) {
+  const { plan, run } = past
+  const { core } = run
+  yield* begin(past, entries, payload)
+  const undoes = run.lenient
   let problem: ParkReason | undefined
   for (const instruction of plan) {
     if (core.seal?._tag === "Park") return core.seal.reason

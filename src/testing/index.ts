@@ -6,6 +6,7 @@
  */
 
 export * as FaultInjection from "./FaultInjection.ts"
+export * as ReplayTest from "./ReplayTest.ts"
 export * as SagaTest from "./SagaTest.ts"
 export * as Simulation from "./Simulation.ts"
 export * as StoreContract from "./StoreContract.ts"
