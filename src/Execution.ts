@@ -87,6 +87,29 @@ export interface StepRequest {
 }
 
 /**
+ * The next signal of one of these kinds. `kinds`: the codecs of their payloads, by their names.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ReceiveRequest {
+  readonly _tag: "Receive"
+  readonly name: string
+  readonly kinds: ReadonlyMap<string, Codec>
+}
+
+/**
+ * A signal as its receiver gets it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Received {
+  readonly signal: string
+  readonly payload: unknown
+}
+
+/**
  * Everything a body can ask.
  *
  * `Timer` is a durable sleep, `PointOfNoReturn` closes `attempt`, `RollbackScope` undoes what a `Saga.scoped` did,
@@ -108,6 +131,7 @@ export type Request =
   | { readonly _tag: "RollbackSteps"; readonly names: ReadonlyArray<string> }
   | { readonly _tag: "Publish"; readonly key: string; readonly value: unknown }
   | { readonly _tag: "Version"; readonly change: string; readonly min: number; readonly max: number }
+  | ReceiveRequest
 
 // ---------------------------------------------------------------------------------------------------------------------
 // services
@@ -144,6 +168,20 @@ export class Waiting extends Context.Service<Waiting, {
     fiber: Fiber.Fiber<unknown, unknown>
   ) => Effect.Effect<void>
 }>()("effect-saga/Execution/Waiting") {}
+
+/**
+ * Messages from outside: in a body, and in a compensation.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class Inbox extends Context.Service<Inbox, {
+  /** Waits for the next signal of one of these kinds. */
+  readonly receive: (
+    request: ReceiveRequest,
+    fiber: Fiber.Fiber<unknown, unknown>
+  ) => Effect.Effect<Received>
+}>()("effect-saga/Execution/Inbox") {}
 
 /**
  * The roll-back scope that the asking code is in: the path of nested `Saga.scoped`, empty for the saga itself.

@@ -149,7 +149,8 @@ const resolving = {
  */
 export const Mail = Schema.Union([
   Schema.TaggedStruct("Cancel", { reason: Schema.optionalKey(Schema.String) }),
-  Schema.TaggedStruct("Resolve", resolving)
+  Schema.TaggedStruct("Resolve", resolving),
+  Schema.TaggedStruct("Signal", { signal: Schema.String, payload: Schema.Json })
 ])
 
 /**
@@ -202,8 +203,9 @@ export const decodeEnd: (text: string) => Effect.Effect<End, Schema.SchemaError>
  * `at` is the time at which the entry was recorded, in milliseconds since the epoch, never before that of its
  * predecessor. `value`, `error` hold what the step's schemas encoded. `wakeAt` is the time chosen for the next attempt:
  * it is read back and never computed again. `found`: a `check` found that it had happened. `mail` is the number of the
- * inbox row that the entry answers. `deadline` is a time as well. An absent `version` is 1. The name of what was
- * published is its key.
+ * inbox row that the entry answers, and which goes with it. `deadline` is a time as well. An absent `version` is 1. The
+ * name of what was published is its key. A `Suspended` without `wakeAt` waits for a message alone. `MailUndelivered`
+ * says what nobody received before the end, and may follow it; without `message` nobody could read it.
  *
  * @category models
  * @since 0.1.0
@@ -245,7 +247,7 @@ export const Entry = Schema.Union([
   Schema.TaggedStruct("RollbackRequested", { ...at, cause: RollbackCause }),
   Schema.TaggedStruct("Resolved", { ...at, mail: Schema.Int, ...resolving }),
   Schema.TaggedStruct("ResolutionRefused", { ...at, mail: Schema.Int, ...resolving, issue: Schema.String }),
-  Schema.TaggedStruct("Suspended", { ...at, wakeAt: Schema.Number }),
+  Schema.TaggedStruct("Suspended", { ...at, wakeAt: Schema.optionalKey(Schema.Number) }),
   Schema.TaggedStruct("Published", { ...at, ...ref, value: Schema.Json }),
   Schema.TaggedStruct("VersionMarked", { ...at, change: Schema.String, version: Schema.Int }),
   Schema.TaggedStruct("RollbackStarted", { ...at, scope: Schema.String, cause: RollbackCause }),
@@ -275,6 +277,24 @@ export const Entry = Schema.Union([
   Schema.TaggedStruct("ScopeRolledBack", { ...at, scope: Schema.String }),
   Schema.TaggedStruct("StepsRollbackStarted", { ...at, ...ref, steps: Schema.Array(Schema.Struct(ref)) }),
   Schema.TaggedStruct("StepsRolledBack", { ...at, ...ref }),
+  Schema.TaggedStruct("SignalAwaited", { ...at, ...ref, signals: Schema.Array(Schema.String) }),
+  Schema.TaggedStruct("SignalReceived", {
+    ...at,
+    ...ref,
+    mail: Schema.Int,
+    signal: Schema.String,
+    value: Schema.Json
+  }),
+  Schema.TaggedStruct("ReceiveWithdrawn", { ...at, ...ref }),
+  Schema.TaggedStruct("CompensationSignalReceived", {
+    ...at,
+    ...ref,
+    wait: Schema.String,
+    mail: Schema.Int,
+    signal: Schema.String,
+    value: Schema.Json
+  }),
+  Schema.TaggedStruct("MailUndelivered", { ...at, mail: Schema.Int, message: Schema.optionalKey(Mail) }),
   ...End.members
 ])
 
@@ -367,6 +387,8 @@ export interface CompensationState {
   defect: string | undefined
   /** When its durable waits end, by their names. */
   readonly timers: Map<string, number>
+  /** What it has received, by the names of its waits: every attempt gets it again. */
+  readonly signals: Map<string, { readonly signal: string; readonly value: Schema.Json }>
   /** Who retried or skipped it last. */
   resolvedBy: ResolvedBy | undefined
 }
@@ -385,7 +407,7 @@ export interface JournalState {
   /** The time of the last entry. */
   at: number
   phase: "running" | "settling" | "compensating" | "completed" | "rolledback" | "parked" | "abandoned"
-  /** Until when it left memory, if nothing but claims happened since. */
+  /** Until when it left memory, if nothing but claims happened since; infinite where it waits for a message alone. */
   suspended: number | undefined
   /** Claims since the last progress. */
   claims: number
@@ -415,9 +437,47 @@ export interface JournalState {
   readonly published: Map<string, Schema.Json>
   /** Which version of each change the body went by (`Saga.version`). */
   readonly versions: Map<string, number>
+  /** What it waits for, by the keys of its receives. */
+  readonly awaiting: Map<string, AwaitingState>
+  /** What was sent to it that its journal answers, in that order. */
+  readonly signals: Array<SignalState>
   /** What persons answered that was taken, the last one last. */
   readonly resolutions: Array<ResolutionState>
   end: End | undefined
+}
+
+/**
+ * A receive of the body that has got nothing yet.
+ *
+ * @category state
+ * @since 0.1.0
+ */
+export interface AwaitingState {
+  readonly ref: Ref
+  /** The kinds of signals that it takes. */
+  readonly signals: ReadonlyArray<string>
+  readonly since: number
+}
+
+/**
+ * A signal that the journal answers.
+ *
+ * **Details**
+ *
+ * `received`: the body got it, in the receive `by`; or a compensation did, then `by` is its step. `undelivered`: nobody
+ * had received it when the execution ended. `mail` is its number among all messages to the execution.
+ *
+ * @category state
+ * @since 0.1.0
+ */
+export interface SignalState {
+  readonly at: number
+  readonly mail: number
+  readonly signal: string
+  readonly status: "received" | "undelivered"
+  readonly by: Ref | undefined
+  /** In its stored form. */
+  readonly payload: Schema.Json
 }
 
 /**

@@ -16,6 +16,7 @@ import * as Execution from "./Execution.ts"
 import type * as ExecutionId from "./ExecutionId.ts"
 import { define, type TypeId } from "./internal/definition.ts"
 import { SagaEngine } from "./internal/engine.ts"
+import type { Messages } from "./internal/messages.ts"
 import { hook } from "./internal/step.ts"
 import { transact as transactInternal } from "./internal/transact.ts"
 import type {
@@ -38,6 +39,7 @@ import type {
   Stray,
   Undo,
   Undoable,
+  Unsent,
   Uses,
   UsesOf,
   Versions
@@ -105,7 +107,7 @@ export interface Saga<
   E extends Schema.Top,
   CE extends Schema.Top,
   Pub extends Published = {}
-> {
+> extends Messages<P> {
   readonly [TypeId]: typeof TypeId
   readonly tag: Tag
   readonly payloadSchema: P
@@ -653,7 +655,7 @@ export const retiredVersion = (
  * @since 0.1.0
  */
 export const transact = <A, E, R>(
-  effect: First<Known<R>, Undoable<R>> & Effect.Effect<A, E, R>
+  effect: First<Known<R>, First<Undoable<R>, Unsent<R>>> & Effect.Effect<A, E, R>
 ): Effect.Effect<A, E | SagaError<ErrorOf<ResidueOf<R>>>, UsesOf<R> | Stray<R>> =>
   transactInternal(effect) as Effect.Effect<A, E | SagaError<ErrorOf<ResidueOf<R>>>, UsesOf<R> | Stray<R>>
 

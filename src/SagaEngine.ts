@@ -15,7 +15,7 @@ import * as Result from "effect/Result"
 import * as ExecutionId from "./ExecutionId.ts"
 import * as Core from "./internal/core.ts"
 import { decodeEnd, toExit, toPolled } from "./internal/ending.ts"
-import { type Definition, SagaEngine } from "./internal/engine.ts"
+import { type Definition, SagaEngine, type SignalMessage } from "./internal/engine.ts"
 import * as limits from "./internal/limits.ts"
 import { failure, reading } from "./internal/reading.ts"
 import { rehearse, resultIssue } from "./internal/recovery.ts"
@@ -70,7 +70,8 @@ export const make = Effect.fnUntraced(function*(options: SagaWorker.Options) {
     definition: Definition,
     id: ExecutionId.ExecutionId,
     payload: unknown,
-    payloadText: string
+    payloadText: string,
+    mail?: Creation["mail"]
   ) {
     const at = clock.currentTimeMillisUnsafe()
     const written = yield* worker.writer.append({
@@ -79,13 +80,22 @@ export const make = Effect.fnUntraced(function*(options: SagaWorker.Options) {
       token: worker.token(),
       at,
       entries: JSON.stringify([SagaStarted.entry(definition, at)]),
-      create: creation(definition, payload, payloadText),
+      create: { ...creation(definition, payload, payloadText), mail },
       row: { status: "running", result: null, worker: null, wakeAt: at, received: 0 }
     }).pipe(Effect.mapError((cause) => failure(new SagaError.StoreUnavailable({ execution: id, cause }))))
-    if (written === "Lost") return yield* join(id, payloadText)
+    if (written === "Lost") return undefined
     yield* worker.poke
     yield* Effect.ignore(store.encoded.wake)
     return id
+  })
+
+  const handOrJoin = Effect.fnUntraced(function*(
+    definition: Definition,
+    id: ExecutionId.ExecutionId,
+    payload: unknown,
+    payloadText: string
+  ) {
+    return (yield* hand(definition, id, payload, payloadText)) ?? (yield* join(id, payloadText))
   })
 
   const start = Effect.fnUntraced(function*(definition: Definition, payload: unknown) {
@@ -98,7 +108,7 @@ export const make = Effect.fnUntraced(function*(options: SagaWorker.Options) {
       if (ending?._tag !== "Failed" && worker.live.has(id)) return yield* join(id, payloadText)
     }
     const live = worker.start(definition.tag, id, creation(definition, payload, payloadText))
-    if (live === undefined) return yield* hand(definition, id, payload, payloadText)
+    if (live === undefined) return yield* handOrJoin(definition, id, payload, payloadText)
     const ending = yield* Deferred.await(live.started)
     switch (ending?._tag) {
       case undefined:
@@ -108,7 +118,7 @@ export const make = Effect.fnUntraced(function*(options: SagaWorker.Options) {
       case "Exists":
         return yield* join(id, payloadText)
       case "Left":
-        return yield* hand(definition, id, payload, payloadText)
+        return yield* handOrJoin(definition, id, payload, payloadText)
       case "Failed":
         return yield* failure(new SagaError.StoreUnavailable({ execution: id, cause: ending.error }))
     }
@@ -135,10 +145,12 @@ export const make = Effect.fnUntraced(function*(options: SagaWorker.Options) {
   const send = Effect.fnUntraced(function*(
     id: ExecutionId.ExecutionId,
     mail: Journal.Mail,
-    refuse: ReadonlyArray<SagaStore.Status>
+    refuse: ReadonlyArray<SagaStore.Status>,
+    key?: string
   ) {
     const now = clock.currentTimeMillisUnsafe()
-    const sent = yield* reading(id, store.encoded.send({ execution: id, message: JSON.stringify(mail), now, refuse }))
+    const message = JSON.stringify(mail)
+    const sent = yield* reading(id, store.encoded.send({ execution: id, message, now, refuse, key }))
     if (sent._tag === "Unknown") return yield* failure(new SagaError.UnknownExecution({ execution: id }))
     if (sent._tag === "Refused") {
       return yield* sent.status === "settling"
@@ -149,6 +161,24 @@ export const make = Effect.fnUntraced(function*(options: SagaWorker.Options) {
     worker.live.get(id)?.notify()
     yield* worker.poke
     yield* Effect.ignore(store.encoded.wake)
+  })
+
+  /** Both in one append; or, where the execution is there, its message alone. */
+  const startWithSignal = Effect.fnUntraced(function*(
+    definition: Definition,
+    payload: unknown,
+    message: SignalMessage,
+    key: string | undefined
+  ) {
+    const id = ExecutionId.make(definition.tag, definition.idempotencyKey(payload))
+    const payloadText = yield* encodePayload(definition, payload, id, maxKey, worker.limits.storable)
+    const mail = yield* encodeSignal(id, message, key, maxKey, worker.limits.storable)
+    const unique = keyOf(key) ?? `~${worker.token()}`
+    const first = [{ message: JSON.stringify(mail), key: unique }]
+    if ((yield* hand(definition, id, payload, payloadText, first)) !== undefined) return id
+    yield* join(id, payloadText)
+    yield* send(id, mail, ended, unique)
+    return id
   })
 
   /**
@@ -173,6 +203,7 @@ export const make = Effect.fnUntraced(function*(options: SagaWorker.Options) {
   return SagaEngine.of({
     register: worker.register,
     start,
+    startWithSignal,
     result: Effect.fnUntraced(function*(definition, id) {
       return yield* Effect.flatten(toExit(definition, id, yield* awaitEnd(id)))
     }),
@@ -223,6 +254,11 @@ export const make = Effect.fnUntraced(function*(options: SagaWorker.Options) {
       }
       const executions = (yield* reading("", store.encoded.list(query))).map((_) => _.id)
       if (executions.length > 0) yield* failure(new SagaError.VersionInUse({ saga: tag, version, executions }))
+    }),
+    signal: Effect.fnUntraced(function*(id, message, key) {
+      const mail = yield* encodeSignal(id, message, key, maxKey, worker.limits.storable)
+      // A key of its own: what is sent again because no answer came is not received twice.
+      yield* send(id, mail, ended, keyOf(key) ?? `~${worker.token()}`)
     }),
     issueOf: Effect.fnUntraced(function*(id, step, value) {
       const registered = yield* worker.handler(id)
@@ -297,6 +333,8 @@ const namedExecutions = 100
 const firstDelay = 20
 const lastDelay = 1_000
 
+const ended: ReadonlyArray<SagaStore.Status> = ["completed", "rolledback", "abandoned"]
+
 const creation = (definition: Definition, payload: unknown, payloadText: string): Creation => ({
   name: definition.tag,
   payload: payloadText,
@@ -304,7 +342,37 @@ const creation = (definition: Definition, payload: unknown, payloadText: string)
   tags: definition.tags(payload)
 })
 
-const request = (mail: Journal.Mail): string => mail._tag === "Cancel" ? "a cancel" : "a resume"
+const request = (mail: Journal.Mail): string => {
+  switch (mail._tag) {
+    case "Cancel":
+      return "a cancel"
+    case "Resolve":
+      return "a resume"
+    case "Signal":
+      return `signal ${mail.signal}`
+  }
+}
+
+/** What senders chose never meets what the engine chose. */
+// Persistent: stored with the message, and for as long as its execution.
+const keyOf = (key: string | undefined): string | undefined => key === undefined ? undefined : `=${key}`
+
+const encodeSignal = Effect.fnUntraced(function*(
+  execution: string,
+  { codec, payload, signal }: SignalMessage,
+  key: string | undefined,
+  maxKey: number,
+  storableLimits: { readonly depth: number; readonly size: number }
+) {
+  const invalid = (issue: string) => failure(new SagaError.SignalInvalid({ execution, signal, issue }))
+  if (key !== undefined && key.length > maxKey) {
+    return yield* invalid(`its key has ${key.length} characters of ${maxKey}`)
+  }
+  const json = yield* Effect.mapError(codec.encode(payload), (error) => invalid(error.message))
+  const mail: Journal.Mail = { _tag: "Signal", signal, payload: json }
+  const text = storable([mail, key ?? ""], storableLimits)
+  return Result.isSuccess(text) ? mail : yield* invalid(text.failure.message)
+})
 
 type Creation = NonNullable<SagaStore.Append["create"]>
 

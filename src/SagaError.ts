@@ -360,6 +360,21 @@ export class PayloadInvalid extends Schema.TaggedError<PayloadInvalid>("effect-s
 }
 
 /**
+ * A signal's payload does not fit its schema, or cannot be stored; or its key cannot. Nothing was sent.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class SignalInvalid extends Schema.TaggedError<SignalInvalid>("effect-saga/SagaError/SignalInvalid")(
+  "SignalInvalid",
+  { ...execution, signal: Schema.String, issue: Schema.String }
+) {
+  override get message(): string {
+    return `Signal ${this.signal} cannot be sent to ${this.execution}: ${this.issue}. Nothing was sent: correct it.`
+  }
+}
+
+/**
  * The stored end of an execution does not fit this definition's schemas.
  *
  * @category errors
@@ -412,6 +427,7 @@ export type Reason<CE> =
   | StoreUnavailable
   | PayloadMismatch
   | PayloadInvalid
+  | SignalInvalid
   | ResultUndecodable
   | UnknownExecution
 
@@ -439,6 +455,7 @@ export class SagaError<out CE = unknown>
       StoreUnavailable,
       PayloadMismatch,
       PayloadInvalid,
+      SignalInvalid,
       ResultUndecodable,
       UnknownExecution
     ])

@@ -22,6 +22,7 @@ import * as Stream from "effect/Stream"
 import * as ExecutionId from "./ExecutionId.ts"
 import { SagaEngine } from "./internal/engine.ts"
 import * as limits from "./internal/limits.ts"
+import { undelivered } from "./internal/mail.ts"
 import { failure, reading } from "./internal/reading.ts"
 import { find, judge } from "./internal/resolution.ts"
 import { storable } from "./internal/storable.ts"
@@ -105,6 +106,8 @@ export interface Inspection {
   readonly compensations: ReadonlyArray<Journal.CompensationRecord>
   /** What was sent to it and not taken yet. */
   readonly unread: ReadonlyArray<Journal.Mail>
+  /** The signals that its journal answers: received, or undelivered when it ended. */
+  readonly signals: ReadonlyArray<Journal.SignalState>
 }
 
 /**
@@ -318,11 +321,11 @@ export const make: Effect.Effect<SagaInspector["Service"], never, SagaStore.Saga
   const state = (id: string) => Effect.flatMap(known(id), (found) => folded(id, entriesOf(found)))
 
   const unread = Effect.fnUntraced(function*(id: string, received: number) {
-    const inbox = yield* reading(id, encoded.inbox(id, received))
-    return inbox.flatMap(({ message }) => {
-      const mail = decodeMail(message)
-      return Result.isSuccess(mail) ? [mail.success] : []
-    })
+    // A signal that nobody waits for lies in the inbox although its owner has seen it.
+    const inbox = yield* reading(id, encoded.inbox(id, 0))
+    return undelivered(inbox, 0).flatMap(({ mail, message }) =>
+      message !== undefined && (message._tag === "Signal" || mail > received) ? [message] : []
+    )
   })
 
   const list = Effect.fn("SagaInspector.list")(function*(filter: Filter = {}) {
@@ -345,7 +348,7 @@ export const make: Effect.Effect<SagaInspector["Service"], never, SagaStore.Saga
     const resolution = resolutionOf(now)
     const refuse = (issue: string) => failure(new SagaError.ResolutionRefused({ execution: id, request, issue }))
     if (typeof resolution === "string") return yield* refuse(resolution)
-    const waiting = yield* unread(id, received)
+    const waiting = (yield* unread(id, received)).filter(({ _tag }) => _tag !== "Signal")
     const isWaiting = waiting.some((mail) =>
       mail._tag === "Resolve" && mail.park === now.parks && Equal.equals(mail.resolution, resolution)
     )
@@ -416,6 +419,8 @@ export const make: Effect.Effect<SagaInspector["Service"], never, SagaStore.Saga
         return yield* failure(new SagaError.NotAccepting({ execution: id, status, request }))
       }
       const at = Math.max(parked.at, now?.at ?? 0, yield* Clock.currentTimeMillis)
+      const inbox = yield* reading(id, encoded.inbox(id, 0))
+      const read = inbox.reduce((read, { number }) => Math.max(read, number), received)
       const entry: Journal.EntryOf<"SagaAbandoned"> = { ...parked, _tag: "SagaAbandoned", at, actor, because }
       const resolution: Journal.EntryOf<"Resolved"> = {
         _tag: "Resolved",
@@ -426,7 +431,7 @@ export const make: Effect.Effect<SagaInspector["Service"], never, SagaStore.Saga
         reason: because,
         park: now?.parks ?? 0
       }
-      const entries = storable([resolution, entry], storableLimits)
+      const entries = storable([resolution, ...undelivered(inbox, at), entry], storableLimits)
       if (Result.isFailure(entries)) {
         const issue = entries.failure.message
         return yield* failure(new SagaError.ResolutionRefused({ execution: id, request, issue }))
@@ -438,7 +443,8 @@ export const make: Effect.Effect<SagaInspector["Service"], never, SagaStore.Saga
         at,
         entries: entries.success,
         create: undefined,
-        row: { status: "abandoned", result: JSON.stringify(entry), worker: null, wakeAt: null, received }
+        row: { status: "abandoned", result: JSON.stringify(entry), worker: null, wakeAt: null, received: read },
+        answered: inbox.map(({ number }) => number)
       }
       const [kept] = yield* reading(id, encoded.append([append]))
       if (kept === true) return
@@ -475,6 +481,7 @@ export const make: Effect.Effect<SagaInspector["Service"], never, SagaStore.Saga
         state: now,
         steps: Journal.stepRecords(now),
         compensations: Journal.compensationRecords(now),
+        signals: now.signals,
         unread: yield* unread(id, summary.received)
       }
     }),
@@ -554,8 +561,6 @@ export const layer: Layer.Layer<SagaInspector, never, SagaStore.SagaStore> = Lay
 // ---------------------------------------------------------------------------------------------------------------------
 // internal
 // ---------------------------------------------------------------------------------------------------------------------
-
-const decodeMail = Schema.decodeUnknownResult(Schema.fromJsonString(Journal.Mail))
 
 const entriesOf = (journal: SagaStore.StoredJournal): ReadonlyArray<Journal.Entry> =>
   journal.appends.flatMap((append) => append.entries)

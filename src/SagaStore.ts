@@ -168,12 +168,24 @@ export interface Append {
      * @default none
      */
     readonly tags?: Readonly<Record<string, string>> | undefined
+    /**
+     * The first messages to it, as `send` would put them: they are there when it is.
+     *
+     * @default none
+     */
+    readonly mail?: ReadonlyArray<{ readonly message: string; readonly key?: string | undefined }> | undefined
   } | undefined
   /**
    * The new row; absent: the row stays as it is. Required with `create`. Without `create`, an execution that has no row
    * gets none.
    */
   readonly row: RowUpdate | undefined
+  /**
+   * The numbers of the messages that the entries answer: they leave the inbox with this append.
+   *
+   * @default none
+   */
+  readonly answered?: ReadonlyArray<number> | undefined
 }
 
 /**
@@ -247,8 +259,9 @@ export interface Encoded {
    * and the other elements are not affected. A batch holds at most one append an execution. Once it returned, all that
    * was kept is durable. If the process dies before, each element is stored wholly or not at all.
    *
-   * A row without an owner whose `mail` is beyond the new `received`, and whose new status is not an end, becomes due
-   * at `at`: mail that came in after its owner last looked is not slept on. `row.wakeAt` applies where it is earlier.
+   * A row without an owner whose `mail` is beyond the new `received` becomes due at `at`: mail that came in after its
+   * owner last looked is not slept on, and not lost where the execution ends. `row.wakeAt` applies where it is earlier.
+   * Messages in `answered` are in no inbox from then on; of an element that is refused, they stay.
    *
    * **Gotchas**
    *
@@ -337,13 +350,15 @@ export interface Encoded {
    * Refused or counted in one transaction with the row locked, so no message is accepted by an execution that ended. An
    * execution without an owner becomes due at `now`, or stays due if it was before. Once it returned `Sent`, the
    * message is durable, under a number of its own: the messages of an execution are numbered from 1 without gaps.
-   * Sending again after a failure may store it twice.
+   * A `key` that was accepted before is answered `Sent` and changes nothing, whatever the status is by now: also once
+   * the message has left the inbox. Sending again after a failure without a key may store it twice.
    */
   readonly send: (options: {
     readonly execution: string
     readonly message: string
     readonly now: number
     readonly refuse: ReadonlyArray<Status>
+    readonly key?: string | undefined
   }) => Effect.Effect<SendResult, StoreError>
 
   /** The messages of an execution numbered above `after` (from 1), in order. */

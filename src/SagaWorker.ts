@@ -185,7 +185,9 @@ export const make = Effect.fnUntraced(function*(
       linger(one)
       if (live.get(id) === one) live.delete(id)
       const stays = Exit.isSuccess(exit) && (exit.value._tag === "Ended" || exit.value._tag === "Suspended")
-      if (Exit.isSuccess(exit) && exit.value._tag === "Suspended") alarm.at(exit.value.wakeAt)
+      if (Exit.isSuccess(exit) && exit.value._tag === "Suspended" && exit.value.wakeAt !== undefined) {
+        alarm.at(exit.value.wakeAt)
+      }
       // What left while this worker still owns it would wait for a lease that never ends; what was claimed again here
       // is not given back on behalf of who had it before.
       if (!stays && !stopping && lease.worker() === worker && !taking.has(id)) {

@@ -23,6 +23,7 @@ import type {
   Literal,
   MayWait,
   NoSteps,
+  Receives,
   SagaTypeError,
   Storable,
   Undo,
@@ -232,13 +233,14 @@ export interface CompensationOptions<CE, CT, CKR = never> {
 }
 
 /**
- * What an effect inside a step still needs: its scope and its `StepContext` are provided, and the durable waits of a
- * compensation.
+ * What an effect inside a step still needs: its scope and its `StepContext` are provided, and the durable waits and
+ * the inbox of a compensation.
  *
  * @category type helpers
  * @since 0.1.0
  */
-export type Plain<R> = Exclude<R, Scope | StepContext | Execution.Waiting>
+export type Plain<R> = R extends Receives<infer U> ? U
+  : Exclude<R, Scope | StepContext | Execution.Waiting | Execution.Inbox>
 
 /**
  * What a timeout adds to the errors: `TimedOut` where there is one.

@@ -13,6 +13,7 @@ export * as Execution from "./Execution.ts"
 export * as Journal from "./Journal.ts"
 
 export * as Saga from "./Saga.ts"
+export * as Signal from "./Signal.ts"
 export * as Step from "./Step.ts"
 export * as Timer from "./Timer.ts"
 

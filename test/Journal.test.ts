@@ -288,7 +288,14 @@ describe("the stored form", () => {
     `{"_tag":"ScopeRolledBack","at":1,"scope":":0"}`,
     `{"_tag":"SagaCompleted","at":1,"value":{"a":[1]}}`,
     `{"_tag":"SagaRolledBack","at":1,"cause":{"_tag":"Cancelled"}}`,
-    `{"_tag":"SagaParked","at":1,"reason":{"_tag":"CompensationFailed"},"unresolved":[{"name":"A","attempts":1}]}`
+    `{"_tag":"SagaParked","at":1,"reason":{"_tag":"CompensationFailed"},"unresolved":[{"name":"A","attempts":1}]}`,
+    `{"_tag":"Suspended","at":1}`,
+    `{"_tag":"SignalAwaited","at":1,"name":"Paid, Late","signals":["Paid","Late"]}`,
+    `{"_tag":"SignalReceived","at":1,"name":"Paid, Late","mail":3,"signal":"Paid","value":{"a":[1]}}`,
+    `{"_tag":"ReceiveWithdrawn","at":1,"name":"Paid","path":"0","occurrence":1}`,
+    `{"_tag":"CompensationSignalReceived","at":1,"name":"A","wait":"Paid#2","mail":3,"signal":"Paid","value":1}`,
+    `{"_tag":"MailUndelivered","at":1,"mail":3,"message":{"_tag":"Signal","signal":"Paid","payload":1}}`,
+    `{"_tag":"MailUndelivered","at":1,"mail":3}`
   ]
   for (const text of golden) {
     it(`reads and writes ${text.slice(9, text.indexOf("\"", 9))} as before`, () => {

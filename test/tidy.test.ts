@@ -48,6 +48,7 @@ const ranks: ReadonlyArray<ReadonlyArray<string>> = [
     "Tcc",
     "Saga",
     "internal/step",
+    "internal/messages",
     "internal/body",
     "internal/definition",
     "internal/transact"
@@ -55,6 +56,7 @@ const ranks: ReadonlyArray<ReadonlyArray<string>> = [
   ["SagaStore", "internal/memory"],
   [
     "internal/core",
+    "internal/receiving",
     "internal/notes",
     "internal/handlers",
     "internal/forward",

@@ -193,6 +193,9 @@ export const make = (
   const waiting: Execution.Waiting["Service"] = {
     sleep: (name, until, fiber) => Effect.orDie(Effect.asVoid(ask({ _tag: "Timer", name, until }, fiber)))
   }
+  const inbox: Execution.Inbox["Service"] = {
+    receive: (request, fiber) => Effect.orDie(ask(request, fiber)) as Effect.Effect<Execution.Received>
+  }
 
   return {
     start: (body, context) => {
@@ -201,6 +204,7 @@ export const make = (
       const own = context.pipe(
         Context.add(Execution.Execution, execution),
         Context.add(Execution.Waiting, waiting),
+        Context.add(Execution.Inbox, inbox),
         Context.add(Clock.Clock, clock),
         Context.add(Random.Random, seededRandom(options.id)),
         Context.add(Scheduler.Scheduler, scheduler),
@@ -272,6 +276,7 @@ export const requestName = (request: Execution.Request): string => {
   switch (request._tag) {
     case "Step":
     case "Timer":
+    case "Receive":
       return request.name
     case "PointOfNoReturn":
       return "the point of no return"

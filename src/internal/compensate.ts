@@ -14,12 +14,13 @@ import type * as Fiber from "effect/Fiber"
 import type * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import type * as Schema from "effect/Schema"
-import { type Check, type CheckRequest, type Compensation, Waiting } from "../Execution.ts"
+import { type Check, type CheckRequest, type Compensation, Inbox, Waiting } from "../Execution.ts"
 import type * as Journal from "../Journal.ts"
 import { TimedOut } from "../Step.ts"
 import * as Attempt from "./attempt.ts"
 import type { Asked } from "./body.ts"
 import * as Core from "./core.ts"
+import * as Receiving from "./receiving.ts"
 
 /**
  * A compensation that is held: its step happened, with this value.
@@ -41,6 +42,8 @@ export interface Held {
   attempted: number
   /** When the durable waits of this attempt end. */
   readonly timers: Map<string, number>
+  /** What it has received: every attempt gets it again. */
+  readonly signals: Map<string, { readonly signal: string; readonly value: Schema.Json }>
   /** It was under way when its process died, so an attempt may have been. */
   recovered: boolean
   /** Why it failed for good. */
@@ -191,7 +194,10 @@ const attempt = (core: Core.Core, held: Held, cause: Cause.Cause<unknown>): Effe
         }
       }
     ),
-    Context.add(context(core, held), Waiting, waiting.service),
+    context(core, held).pipe(
+      Context.add(Waiting, waiting.service),
+      Context.add(Inbox, Receiving.inbox(core, held, (fiber) => waiting.who(fiber)))
+    ),
     { _tag: "Died", message: Attempt.defectMessage(Attempt.selfInterrupted.cause) }
   )
 }
@@ -245,8 +251,14 @@ const ask = (core: Core.Core, held: Held, check: CheckRequest): Effect.Effect<Fo
 /** Durable waits within one attempt: each is journaled by its name, so that another process waits no longer. */
 const waits = (core: Core.Core, held: Held) => {
   const counts = new Map<string, number>()
-  const waiting: { fiber: Fiber.Fiber<unknown, unknown> | undefined; readonly service: Waiting["Service"] } = {
+  const waiting: {
+    fiber: Fiber.Fiber<unknown, unknown> | undefined
+    readonly who: (fiber: Fiber.Fiber<unknown, unknown>) => "attempt" | undefined
+    readonly service: Waiting["Service"]
+  } = {
     fiber: undefined,
+    // What else the attempt does meanwhile, or how long it may take, keeps it in memory.
+    who: (fiber) => fiber === waiting.fiber && held.compensation.timeout === undefined ? "attempt" : undefined,
     service: {
       sleep: (name, until, fiber) =>
         Effect.suspend(() => {
@@ -256,8 +268,6 @@ const waits = (core: Core.Core, held: Held) => {
           const known = held.timers.get(timer)
           const wakeAt = known ?? ("time" in until ? until.time : Core.now(core) + until.millis)
           held.timers.set(timer, wakeAt)
-          // What else the attempt does meanwhile, or how long it may take, keeps it in memory.
-          const who = fiber === waiting.fiber && held.compensation.timeout === undefined ? "attempt" : undefined
           return Effect.andThen(
             known === undefined
               ? Core.recordDurably(core, () => ({
@@ -268,7 +278,7 @@ const waits = (core: Core.Core, held: Held) => {
                 wakeAt
               }))
               : Effect.void,
-            Core.sleepUntil(core, wakeAt, who)
+            Core.sleepUntil(core, wakeAt, waiting.who(fiber))
           )
         })
     }

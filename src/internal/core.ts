@@ -66,8 +66,40 @@ export type Event = () => Effect.Effect<void, never, unknown> | void
  * @since 0.1.0
  */
 export interface Sleeper {
+  /** Infinite for who waits for a message. */
   readonly time: number
   readonly who: "task" | "compensation" | "attempt"
+  /** Until when it keeps the execution in memory all the same. */
+  readonly stay?: number
+}
+
+/**
+ * A signal in the inbox that nobody has received.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Letter {
+  readonly mail: number
+  readonly signal: string
+  readonly payload: Schema.Json
+}
+
+/**
+ * Who waits for a signal.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Receiver {
+  readonly kinds: Execution.ReceiveRequest["kinds"]
+  /** What it decodes with. */
+  readonly context: Context.Context<never>
+  /** Whether it may be given something now. */
+  readonly listens: () => boolean
+  readonly take: (letter: Letter, received: Execution.Received) => void
+  /** This letter is not what its kind says. It stays where it is. */
+  readonly undecodable: (what: string, message: string) => void
 }
 
 /**
@@ -121,6 +153,10 @@ export interface Core {
   /** Everything else that waits: timers, back-offs, roll-backs. */
   readonly waits: Set<Fiber.Fiber<unknown, unknown>>
   readonly sleepers: Set<Sleeper>
+  /** What was sent and nobody has received, in the order in which it was sent. */
+  readonly mailbox: Array<Letter>
+  /** Who waits for signals, in the order in which they asked. */
+  readonly receivers: Set<Receiver>
   /** Compensations that have begun and not ended. */
   compensating: number
 }
@@ -153,6 +189,8 @@ export const make = (options: Pick<Core, "id" | "handler" | "context" | "limits"
   lingering: new Set(),
   waits: new Set(),
   sleepers: new Set(),
+  mailbox: [],
+  receivers: new Set(),
   compensating: 0
 })
 
@@ -339,7 +377,7 @@ export const stepContext = (
 export const outerContext = (core: Core, asked: Asked): Context.Context<never> =>
   // Most code provides nothing of its own: then this is what the handler was registered with.
   asked.context === core.bodyContext ? core.context : asked.context.pipe(
-    Context.omit(Execution.Execution, Execution.Waiting),
+    Context.omit(Execution.Execution, Execution.Waiting, Execution.Inbox),
     Context.add(Clock.Clock, core.clock),
     Context.add(Random.Random, Context.get(core.context, Random.Random)),
     Context.add(Scheduler.Scheduler, Context.get(core.context, Scheduler.Scheduler)),

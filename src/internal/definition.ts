@@ -14,6 +14,7 @@ import * as ExecutionId from "../ExecutionId.ts"
 import type { Compensation, Options, Published, Saga } from "../Saga.ts"
 import { codec } from "./codec.ts"
 import { type Definition, SagaEngine } from "./engine.ts"
+import { messages } from "./messages.ts"
 import { schedule } from "./step.ts"
 
 /**
@@ -77,6 +78,7 @@ export const define = <
       Effect.flatMap(attempt(payload), (value) => Effect.andThen(pointOfNoReturn, settle(value as never, payload)))
     )
   return {
+    ...messages(definition),
     [TypeId]: TypeId,
     tag,
     payloadSchema: options.payload,

@@ -71,6 +71,7 @@ export const events = (scene: Scene.Scene, entry: Entry): ReadonlyArray<Event> =
     case "ParkRequested":
     case "TimerFired":
     case "TimerWithdrawn":
+    case "ReceiveWithdrawn":
       return []
     case "StepStarted":
       return isHook(entry.kind) ? [] : [event(scene, "Ask", entry, "attempt 1", false)]
@@ -99,7 +100,19 @@ export const events = (scene: Scene.Scene, entry: Entry): ReadonlyArray<Event> =
     case "Published":
       return note(`published ${Wording.name(entry.name)}`)
     case "Suspended":
-      return note(`out of memory for ${Wording.duration(entry.wakeAt - entry.at)}`)
+      return note(
+        entry.wakeAt === undefined
+          ? "out of memory until a message comes"
+          : `out of memory for ${Wording.duration(entry.wakeAt - entry.at)}`
+      )
+    case "SignalAwaited":
+      return note(`waits for ${Wording.list(entry.signals.map(Wording.name))}`)
+    case "SignalReceived":
+      return note(`${Wording.name(entry.signal)} received`)
+    case "CompensationSignalReceived":
+      return note(`undoing ${scene.nameOf(entry)} received ${Wording.name(entry.signal)}`, true)
+    case "MailUndelivered":
+      return note(`undelivered: ${Wording.mail(entry.message)}`)
     case "CancelRequested":
       return note(`cancel asked for${Wording.given(entry.reason)}`)
     case "DeadlinePassed":

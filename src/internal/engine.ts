@@ -105,6 +105,18 @@ export type Polled =
   )
 
 /**
+ * A signal that is sent: its payload, decoded.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface SignalMessage {
+  readonly signal: string
+  readonly codec: Codec
+  readonly payload: unknown
+}
+
+/**
  * The engine that a program runs its sagas with.
  *
  * @category services
@@ -124,6 +136,19 @@ export class SagaEngine extends Context.Service<SagaEngine, {
   readonly replay: (recorded: Recorded) => Effect.Effect<Replayed>
   /** Fails where executions of this version have not ended. */
   readonly retired: (tag: string, version: number) => Effect.Effect<void, SagaError<never>>
+  /** Starts an execution with its first signal, or joins the one with this key and sends it. */
+  readonly startWithSignal: (
+    definition: Definition,
+    payload: unknown,
+    message: SignalMessage,
+    key: string | undefined
+  ) => Effect.Effect<ExecutionId, SagaError, unknown>
+  /** Sends a signal; durable once it returned, and received at most once for each key. */
+  readonly signal: (
+    id: ExecutionId,
+    message: SignalMessage,
+    key: string | undefined
+  ) => Effect.Effect<void, SagaError, unknown>
   /**
    * Why this is not a result of that step in its stored form; undefined where it is one, and where this process has no
    * handler to tell.

@@ -164,7 +164,7 @@ interface Driver {
   durableEnd: boolean
   fiber: Fiber.Fiber<unknown, unknown> | undefined
   mailDue: boolean
-  /** It leaves memory with the next append, until this time. */
+  /** It leaves memory with the next append, until this time; infinite: until a message comes. */
   suspending: number | undefined
 }
 
@@ -242,13 +242,18 @@ const drained = ({ core }: Run.Run): boolean => {
 /** Leaves memory until then. What it waits for is in the journal, so whoever claims it next waits no longer. */
 const suspend = Effect.fnUntraced(function*(driver: Driver, wakeAt: number) {
   const { run } = driver
-  Core.record(run.core, { _tag: "Suspended", at: Core.now(run.core), wakeAt })
+  const time = wakeAt === Infinity ? undefined : wakeAt
+  Core.record(run.core, {
+    _tag: "Suspended",
+    at: Core.now(run.core),
+    ...(time === undefined ? undefined : { wakeAt: time })
+  })
   run.core.rowChanged = true
   driver.suspending = wakeAt
   yield* flush(driver)
   // Where the store refused it for good, what is written next is its park.
   driver.suspending = undefined
-  if (run.ending === undefined) run.ending = { _tag: "Suspended", wakeAt }
+  if (run.ending === undefined) run.ending = { _tag: "Suspended", wakeAt: time }
 })
 
 const awaitEvent = (driver: Driver): Effect.Effect<void> =>
@@ -343,10 +348,11 @@ const flush = Effect.fnUntraced(function*(driver: Driver) {
     status: suspending === undefined ? run.status : "suspended" as const,
     result: run.end === undefined ? null : JSON.stringify(run.end),
     worker: run.end === undefined && suspending === undefined ? options.worker : null,
-    wakeAt: suspending ?? null,
+    wakeAt: suspending === undefined || suspending === Infinity ? null : suspending,
     received: run.received
   }
   const withRow = create !== undefined || core.rowChanged
+  const answered = entries.flatMap((entry) => "mail" in entry ? [entry.mail] : [])
   core.rowChanged = false
   const written = yield* Effect.exit(options.writer.append({
     execution: core.id,
@@ -355,7 +361,8 @@ const flush = Effect.fnUntraced(function*(driver: Driver) {
     at: core.at,
     entries: JSON.stringify(entries),
     create,
-    row: withRow ? row : undefined
+    row: withRow ? row : undefined,
+    ...(answered.length === 0 ? undefined : { answered })
   }))
   if (Exit.isFailure(written)) return refused(run, written.cause)
   if (written.value === "Lost") {

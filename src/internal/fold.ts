@@ -69,6 +69,8 @@ export const initial = (entry: EntryOf<"SagaStarted">): JournalState => ({
   held: [],
   published: new Map(),
   versions: new Map(),
+  awaiting: new Map(),
+  signals: [],
   resolutions: [],
   end: undefined
 })
@@ -87,7 +89,7 @@ export const apply = (state: JournalState, entry: Entry): string | undefined => 
   if (entry._tag !== "Claimed") {
     state.claims = 0
     if (state.claimants.length > 0) state.claimants.length = 0
-    state.suspended = entry._tag === "Suspended" ? entry.wakeAt : undefined
+    state.suspended = entry._tag === "Suspended" ? entry.wakeAt ?? Infinity : undefined
   }
   return undefined
 }
@@ -141,6 +143,8 @@ const run = (
 /** Applies one entry to a state that nobody else sees; returns what makes it illegal. */
 const step = (state: JournalState, entry: Entry): string | undefined => {
   const { phase } = state
+  if (entry._tag === "MailUndelivered") return undelivered(state, entry)
+  if (entry._tag === "Claimed" && state.end !== undefined && phase !== "parked") return undefined
   if (phase === "completed" || phase === "rolledback") return `an execution that ${phase}`
   if (phase === "abandoned") return "an execution that was abandoned"
   if (phase === "parked" && !wakes.includes(entry._tag)) return "an execution that is parked"
@@ -160,9 +164,14 @@ const step = (state: JournalState, entry: Entry): string | undefined => {
     case "CompensationStarted":
     case "CompensationAttemptFailed":
     case "CompensationTimerSet":
+    case "CompensationSignalReceived":
     case "CompensationSucceeded":
     case "CompensationFailed":
       return compensationEntry(state, entry)
+    case "SignalAwaited":
+    case "SignalReceived":
+    case "ReceiveWithdrawn":
+      return receiveEntry(state, entry)
     case "TimerSet":
     case "TimerFired":
     case "TimerWithdrawn":
@@ -232,8 +241,45 @@ const looks: ReadonlyArray<Entry["_tag"]> = [
   "ResolutionRefused",
   "StepWithdrawn",
   "ParkRequested",
-  "SagaParked"
+  "SagaParked",
+  "MailUndelivered"
 ]
+
+/** What nobody has received is told when nobody will: with the end, or after it. */
+const undelivered = (state: JournalState, { at, mail, message }: EntryOf<"MailUndelivered">): undefined => {
+  state.received = Math.max(state.received, mail)
+  if (message?._tag !== "Signal") return undefined
+  const { payload, signal } = message
+  state.signals.push({ at, mail, signal, status: "undelivered", by: undefined, payload })
+  return undefined
+}
+
+const receiveEntry = (
+  state: JournalState,
+  entry: EntryOf<"SignalAwaited" | "SignalReceived" | "ReceiveWithdrawn">
+): string | undefined => {
+  const key = refKey(entry)
+  const known = state.awaiting.get(key)
+  if (entry._tag === "SignalAwaited") {
+    if (known !== undefined) return `a wait for ${refName(entry)} that began`
+    const ref = ref_(entry.name, entry.path ?? "", entry.occurrence ?? 0)
+    state.awaiting.set(key, { ref, signals: entry.signals, since: entry.at })
+    return undefined
+  }
+  if (known === undefined) return `no wait for ${refName(entry)}`
+  state.awaiting.delete(key)
+  if (entry._tag === "SignalReceived") takeSignal(state, entry, known.ref)
+  return undefined
+}
+
+const takeSignal = (
+  state: JournalState,
+  { at, mail, signal, value }: EntryOf<"SignalReceived" | "CompensationSignalReceived">,
+  by: Ref
+): void => {
+  state.received = Math.max(state.received, mail)
+  state.signals.push({ at, mail, signal, status: "received", by, payload: value })
+}
 
 /** A step that has begun and not ended. */
 const inFlight = (state: JournalState): string | undefined => {
@@ -448,6 +494,7 @@ const newStep = (entry: EntryOf<"StepStarted">): StepState => ({
     error: undefined,
     defect: undefined,
     timers: new Map(),
+    signals: new Map(),
     resolvedBy: undefined
   }
 })
@@ -465,6 +512,7 @@ type CompensationEntry = EntryOf<
   | "CompensationStarted"
   | "CompensationAttemptFailed"
   | "CompensationTimerSet"
+  | "CompensationSignalReceived"
   | "CompensationSucceeded"
   | "CompensationFailed"
 >
@@ -485,6 +533,10 @@ const compensationEntry = (state: JournalState, entry: CompensationEntry): strin
       return undefined
     case "CompensationTimerSet":
       compensation.timers.set(entry.timer, entry.wakeAt)
+      return undefined
+    case "CompensationSignalReceived":
+      compensation.signals.set(entry.wait, { signal: entry.signal, value: entry.value })
+      takeSignal(state, entry, known.ref)
       return undefined
     case "CompensationAttemptFailed":
       compensation.attempts.push(failedAttempt(entry, undefined))

@@ -20,6 +20,7 @@ import { TimedOut } from "../Step.ts"
 import * as Attempt from "./attempt.ts"
 import type { Asked } from "./body.ts"
 import * as Core from "./core.ts"
+import * as Receiving from "./receiving.ts"
 
 /**
  * A step in flight, from its intent to its outcome.
@@ -67,6 +68,14 @@ export interface TimerTask {
 }
 
 /**
+ * What is in flight and undoes nothing.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Task = StepTask | TimerTask | Receiving.ReceiveTask
+
+/**
  * What settles tasks: the executor.
  *
  * @category models
@@ -75,7 +84,7 @@ export interface TimerTask {
 export interface Settler {
   readonly core: Core.Core
   /** The outcome is recorded: hold its compensation and answer the body, if it still listens. */
-  readonly settled: (task: StepTask | TimerTask, exit: Exit.Exit<unknown, unknown>) => void
+  readonly settled: (task: Task, exit: Exit.Exit<unknown, unknown>) => void
   /** Nothing goes on without a person. */
   readonly park: (reason: ParkReason) => void
   /** A bug; whether the saga rolls back for it instead of parking. */
@@ -132,8 +141,9 @@ export const acts = (request: StepRequest): boolean =>
  * @category running
  * @since 0.1.0
  */
-export const start = (to: Settler, task: StepTask | TimerTask): void => {
+export const start = (to: Settler, task: Task): void => {
   if (task.phase !== "ready") return
+  if (task._tag === "Receive") return Receiving.start(to, task)
   if (task._tag === "Timer") return startTimer(to, task)
   if (task.request.kind === "onRollback" || task.request.kind === "onCommit") {
     task.phase = "running"
@@ -161,8 +171,9 @@ export const start = (to: Settler, task: StepTask | TimerTask): void => {
  * @category running
  * @since 0.1.0
  */
-export const withdraw = (to: Settler, task: StepTask | TimerTask): Effect.Effect<void, never, unknown> | void => {
+export const withdraw = (to: Settler, task: Task): Effect.Effect<void, never, unknown> | void => {
   if (task.phase === "done" || task.phase === "running") return
+  if (task._tag === "Receive") return Receiving.withdraw(to, task)
   if (task._tag === "Timer") {
     task.cancelWait?.()
     Core.record(to.core, { _tag: "TimerWithdrawn", at: Core.now(to.core), ...task.ref })
@@ -230,7 +241,7 @@ export const leaveOut = (to: Settler, task: StepTask): void => withdrawStep(to, 
  * @category running
  * @since 0.1.0
  */
-export const leave = (task: StepTask | TimerTask): void => task.cancelWait?.()
+export const leave = (task: Task): void => task.cancelWait?.()
 
 // ---------------------------------------------------------------------------------------------------------------------
 // internal: attempts

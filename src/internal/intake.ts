@@ -15,6 +15,7 @@ import type * as Body from "./body.ts"
 import * as Core from "./core.ts"
 import * as Forward from "./forward.ts"
 import * as Notes from "./notes.ts"
+import * as Receiving from "./receiving.ts"
 import * as Run from "./run.ts"
 import * as Undoing from "./undoing.ts"
 
@@ -45,7 +46,10 @@ export const quiesce = Effect.fnUntraced(function*(run: Run.Run) {
     withdrawn.push(...body.takeWithdrawn())
     const commit = nextCommit(run)
     if (commit !== undefined) asked.push(commit)
-    if (asked.length === 0 && withdrawn.length === 0) return
+    if (asked.length === 0 && withdrawn.length === 0) {
+      if (run.mode === "replay" || run.ending !== undefined || !(yield* Receiving.deliver(core))) return
+      continue
+    }
     for (const one of asked) {
       if (run.mode === "live") accept(run, one)
       else if (!Notes.again(run, one)) run.open.set(Run.keyOf(one), one)
@@ -80,6 +84,14 @@ export const accept = (run: Run.Run, asked: Body.Asked): void => {
       const task = timerTask(Run.keyOf(asked), asked, wakeAt)
       run.tasks.set(task.key, task)
       Core.record(core, { _tag: "TimerSet", at, ...task.ref, wakeAt: task.wakeAt })
+      run.startNow.push(task)
+      return
+    }
+    case "Receive": {
+      const at = Core.now(core)
+      const task = Receiving.task(Run.keyOf(asked), asked, request, at)
+      run.tasks.set(task.key, task)
+      Core.record(core, { _tag: "SignalAwaited", at, ...task.ref, signals: [...request.kinds.keys()] })
       run.startNow.push(task)
       return
     }

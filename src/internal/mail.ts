@@ -6,9 +6,11 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Journal from "../Journal.ts"
+import type { Row } from "../SagaStore.ts"
 import * as Core from "./core.ts"
 import * as Replay from "./replay.ts"
 import { judge } from "./resolution.ts"
@@ -33,8 +35,12 @@ export const read = Effect.fnUntraced(function*(run: Run.Run) {
   const { core } = run
   // A park that is decided comes first: what was sent meanwhile makes the parked execution due again.
   if (core.seal?._tag === "Park") return
-  for (const { mail, message } of yield* inbox(run)) {
+  for (const { mail, message } of yield* inbox(run, run.received)) {
     if (message === undefined) continue
+    if (message._tag === "Signal") {
+      put(run, mail, message)
+      continue
+    }
     if (message._tag === "Resolve") {
       if (!leaveOut(run, mail, message)) refuse(run, mail, message, "it is not parked")
       continue
@@ -58,8 +64,13 @@ export const read = Effect.fnUntraced(function*(run: Run.Run) {
  */
 export const take = Effect.fnUntraced(function*(run: Run.Run, entries: ReadonlyArray<Journal.Entry>) {
   const { core } = run
-  for (const { mail, message } of yield* inbox(run)) {
+  // Signals that nobody has received stay in the inbox.
+  for (const { mail, message } of yield* inbox(run, 0)) {
     if (message === undefined) continue
+    if (message._tag === "Signal") {
+      put(run, mail, message)
+      continue
+    }
     if (message._tag === "Cancel") {
       Core.record(core, cancelRequested(run, mail, message))
       continue
@@ -99,10 +110,10 @@ export const take = Effect.fnUntraced(function*(run: Run.Run, entries: ReadonlyA
  * @since 0.1.0
  */
 export const keep = Effect.fnUntraced(function*(run: Run.Run) {
-  for (const { mail, message } of yield* inbox(run)) {
+  for (const { mail, message } of yield* inbox(run, run.received)) {
     if (message?._tag === "Cancel") {
       Core.record(run.core, cancelRequested(run, mail, message))
-    } else if (message !== undefined) {
+    } else if (message?._tag === "Resolve") {
       const { _tag } = message.resolution
       if (_tag === "Abandon") return resolved(run, mail, message)
       if (_tag === "Retry") resolved(run, mail, message)
@@ -112,9 +123,54 @@ export const keep = Effect.fnUntraced(function*(run: Run.Run) {
   return undefined
 })
 
+/**
+ * What an inbox says to nobody any more, for the journal.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const undelivered = (
+  inbox: ReadonlyArray<{ readonly number: number; readonly message: string }>,
+  at: number
+): ReadonlyArray<Journal.EntryOf<"MailUndelivered">> =>
+  inbox.map(({ message, number }) => {
+    const decoded = decode(message)
+    return {
+      _tag: "MailUndelivered",
+      at,
+      mail: number,
+      ...(Result.isFailure(decoded) ? undefined : { message: decoded.success })
+    }
+  })
+
+/**
+ * Journals what was sent before an execution ended and read by nobody. It stays as it is.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const returnToSender = Effect.fnUntraced(function*(run: Run.Run, row: Row) {
+  const { core } = run
+  run.ending = { _tag: "Left" }
+  const mail = yield* run.store.encoded.inbox(core.id, 0)
+  const end = yield* Effect.option(Journal.decodeEnd(row.result ?? ""))
+  if (Option.isNone(end) || mail.length === 0) return
+  core.at = row.updatedAt
+  for (const entry of undelivered(mail, Core.now(core))) Core.record(core, entry)
+  run.received = row.mail
+  run.end = end.value
+  Run.setStatus(run, row.status)
+  run.ending = { _tag: "Ended", entry: end.value }
+})
+
 // ---------------------------------------------------------------------------------------------------------------------
 // internal
 // ---------------------------------------------------------------------------------------------------------------------
+
+const put = ({ core }: Run.Run, mail: number, message: Extract<Journal.Mail, { _tag: "Signal" }>): void => {
+  if (core.mailbox.some((_) => _.mail === mail)) return
+  core.mailbox.push({ mail, signal: message.signal, payload: message.payload })
+}
 
 const decode = Schema.decodeUnknownResult(Schema.fromJsonString(Journal.Mail))
 
@@ -124,13 +180,15 @@ interface Letter {
   readonly message: Journal.Mail | undefined
 }
 
-/** What came in; each is received once somebody looks at it. */
-const inbox = Effect.fnUntraced(function*(run: Run.Run): Effect.fn.Return<Iterable<Letter>> {
-  const mail = yield* Effect.result(run.store.encoded.inbox(run.core.id, run.received))
+/** What came in beyond `after`, and signals that lie there already; each is received once somebody looks at it. */
+const inbox = Effect.fnUntraced(function*(run: Run.Run, after: number): Effect.fn.Return<Iterable<Letter>> {
+  const mail = yield* Effect.result(run.store.encoded.inbox(run.core.id, after))
   if (Result.isFailure(mail)) return []
   const letters: Array<Letter> = []
   for (const { message, number } of mail.success) {
     const decoded = decode(message)
+    const seen = number <= run.received
+    if (seen && (Result.isFailure(decoded) || decoded.success._tag !== "Signal")) continue
     // What nobody can read must not hold up what comes after it, nor make a parked execution due for ever.
     if (Result.isFailure(decoded)) {
       yield* Effect.logError(`message ${number} to ${run.core.id} cannot be read and is skipped: ${message}`)
@@ -142,8 +200,10 @@ const inbox = Effect.fnUntraced(function*(run: Run.Run): Effect.fn.Return<Iterab
 
 function* received(run: Run.Run, letters: ReadonlyArray<Letter>): Generator<Letter> {
   for (const letter of letters) {
-    run.received = letter.mail
-    run.core.rowChanged = true
+    if (letter.mail > run.received) {
+      run.received = letter.mail
+      run.core.rowChanged = true
+    }
     yield letter
   }
 }

@@ -10,18 +10,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
 import * as Struct from "effect/Struct"
-import type {
-  Append,
-  Count,
-  Encoded,
-  Query,
-  Row,
-  RowUpdate,
-  SendResult,
-  Status,
-  Stored,
-  Summary
-} from "../SagaStore.ts"
+import type { Append, Count, Encoded, Query, Row, RowUpdate, SendResult, Stored, Summary } from "../SagaStore.ts"
 
 /**
  * A new, empty store.
@@ -30,7 +19,13 @@ import type {
  * @since 0.1.0
  */
 export const makeMemory: Effect.Effect<Encoded> = Effect.sync(() => {
-  const state: Memory = { executions: new Map(), journals: new Map(), inboxes: new Map(), workers: new Map() }
+  const state: Memory = {
+    executions: new Map(),
+    journals: new Map(),
+    inboxes: new Map(),
+    keys: new Map(),
+    workers: new Map()
+  }
   const wake = memoryWake()
   return {
     ...memoryJournal(state),
@@ -49,12 +44,12 @@ export const makeMemory: Effect.Effect<Encoded> = Effect.sync(() => {
 interface Memory {
   readonly executions: Map<string, Row>
   readonly journals: Map<string, Array<Stored>>
-  readonly inboxes: Map<string, Array<string>>
+  readonly inboxes: Map<string, ReadonlyArray<{ readonly number: number; readonly message: string }>>
+  /** The keys of what was ever sent to an execution. */
+  readonly keys: Map<string, Set<string>>
   /** When each worker's lease ends. */
   readonly workers: Map<string, number>
 }
-
-const isEnded = (status: Status): boolean => status === "completed" || status === "rolledback" || status === "abandoned"
 
 /** Due at the latest at `now`. */
 const dueBy = (wakeAt: number | null, now: number): number => wakeAt === null ? now : Math.min(wakeAt, now)
@@ -62,14 +57,14 @@ const dueBy = (wakeAt: number | null, now: number): number => wakeAt === null ? 
 const updated = (row: Row, update: RowUpdate, at: number): Row => ({
   ...row,
   ...update,
-  wakeAt: update.worker === null && row.mail > update.received && !isEnded(update.status)
+  wakeAt: update.worker === null && row.mail > update.received
     ? dueBy(update.wakeAt, at)
     : update.wakeAt,
   updatedAt: at
 })
 
 const memoryAppend = (state: Memory, append: Append): boolean => {
-  const { at, create, entries, execution, row, seq, token } = append
+  const { answered = [], at, create, entries, execution, row, seq, token } = append
   const journal = state.journals.get(execution) ?? []
   const last = journal.at(-1)?.seq ?? -1
   if (seq <= last && journal.some((stored) => stored.seq === seq)) return false
@@ -88,13 +83,30 @@ const memoryAppend = (state: Memory, append: Append): boolean => {
       result: null,
       worker: null,
       wakeAt: null,
-      mail: 0,
+      mail: create.mail?.length ?? 0,
       received: 0,
       createdAt: at,
       updatedAt: at
     }
+  if (answered.length > 0) {
+    const left = (state.inboxes.get(execution) ?? []).filter(({ number }) => !answered.includes(number))
+    state.inboxes.set(execution, left)
+  }
+  for (const [index, { key, message }] of create?.mail?.entries() ?? []) {
+    putMessage(state, execution, { number: index + 1, message }, key)
+  }
   if (before !== undefined && row !== undefined) state.executions.set(execution, updated(before, row, at))
   return true
+}
+
+const putMessage = (
+  state: Memory,
+  execution: string,
+  message: { readonly number: number; readonly message: string },
+  key: string | undefined
+): void => {
+  state.inboxes.set(execution, [...state.inboxes.get(execution) ?? [], message])
+  if (key !== undefined) state.keys.set(execution, (state.keys.get(execution) ?? new Set()).add(key))
 }
 
 const memoryJournal = (state: Memory): Pick<Encoded, "append" | "witness" | "read" | "journal"> => ({
@@ -209,22 +221,21 @@ const memoryMail = (state: Memory): Pick<Encoded, "send" | "inbox" | "unread" | 
       const rows = Array.from(state.executions.values()).filter((row) => row.worker === worker)
       return rows.map(({ id }) => ({ id, seq: state.journals.get(id)?.at(-1)?.seq ?? 0 }))
     }),
-  send: ({ execution, message, now, refuse }) =>
+  send: ({ execution, key, message, now, refuse }) =>
     Effect.sync((): SendResult => {
       const row = state.executions.get(execution)
       if (row === undefined) return { _tag: "Unknown" }
+      if (key !== undefined && state.keys.get(execution)?.has(key) === true) {
+        return { _tag: "Sent", worker: row.worker }
+      }
       if (refuse.includes(row.status)) return { _tag: "Refused", status: row.status }
-      state.inboxes.set(execution, [...state.inboxes.get(execution) ?? [], message])
+      putMessage(state, execution, { number: row.mail + 1, message }, key)
       const wakeAt = row.worker === null ? dueBy(row.wakeAt, now) : row.wakeAt
       state.executions.set(execution, { ...row, mail: row.mail + 1, wakeAt })
       return { _tag: "Sent", worker: row.worker }
     }),
   inbox: (execution, after) =>
-    Effect.sync(() =>
-      (state.inboxes.get(execution) ?? [])
-        .map((message, index) => ({ number: index + 1, message }))
-        .filter(({ number }) => number > after)
-    ),
+    Effect.sync(() => (state.inboxes.get(execution) ?? []).filter(({ number }) => number > after)),
   unread: (worker) =>
     Effect.sync(() => {
       const rows = Array.from(state.executions.values())

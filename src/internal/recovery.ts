@@ -13,7 +13,7 @@ import * as Result from "effect/Result"
 import type * as Schema from "effect/Schema"
 import * as Journal from "../Journal.ts"
 import { describe, type ParkReason } from "../SagaError.ts"
-import type { SagaStore } from "../SagaStore.ts"
+import type { SagaStore, Status } from "../SagaStore.ts"
 import * as Attempt from "./attempt.ts"
 import * as Body from "./body.ts"
 import * as Core from "./core.ts"
@@ -24,6 +24,7 @@ import { runs } from "./handlers.ts"
 import * as Intake from "./intake.ts"
 import * as Mail from "./mail.ts"
 import * as Notes from "./notes.ts"
+import * as Receiving from "./receiving.ts"
 import * as Replay from "./replay.ts"
 import * as Run from "./run.ts"
 import * as Undoing from "./undoing.ts"
@@ -49,6 +50,7 @@ export const recover = Effect.fnUntraced(function*(run: Run.Run, claimed: number
   }
   onPayload(row.payload)
   run.received = row.received
+  if (isEnd(row.status)) return yield* Mail.returnToSender(run, row)
   const journal = yield* Effect.result(store.journal(core.id))
   if (Result.isFailure(journal)) {
     if (journal.failure._tag === "StoreError") return yield* journal.failure
@@ -57,8 +59,9 @@ export const recover = Effect.fnUntraced(function*(run: Run.Run, claimed: number
   }
   const entries = journal.success.appends.flatMap((_) => _.entries)
   core.at = entries.reduce((at, entry) => Math.max(at, entry.at), 0)
-  // What is sent from now on comes with a notice, as to every execution that runs.
-  yield* takeUp(run, entries, row.payload, row.mail > row.received)
+  // What is sent from now on comes with a notice, as to every execution that runs; what was seen before and nobody has
+  // received lies there still.
+  yield* takeUp(run, entries, row.payload, row.mail > 0)
 })
 
 /**
@@ -363,6 +366,8 @@ const intend = (
     run.tasks.set(key, Forward.stepTask(key, asked, request, state.steps.get(Journal.refKey(entry)), quiet))
   } else if (entry._tag === "TimerSet" && request._tag === "Timer") {
     run.tasks.set(key, Intake.timerTask(key, asked, entry.wakeAt))
+  } else if (entry._tag === "SignalAwaited" && request._tag === "Receive") {
+    run.tasks.set(key, Receiving.task(key, asked, request, entry.at))
   } else if (entry._tag === "RollbackStarted" && request._tag === "RollbackScope") {
     const { cause, scope } = request
     run.tasks.set(key, { _tag: "Scope", key, asked, scope, cause, phase: "ready" })
@@ -405,7 +410,10 @@ const recorded = Effect.fnUntraced(function*(
   task: Run.Task,
   entry: Extract<Replay.Instruction, { _tag: "Answer" | "Keep" }>["entry"]
 ) {
-  if (entry._tag === "StepWithdrawn" || entry._tag === "TimerWithdrawn") return Forward.withdrawn
+  if (entry._tag === "StepWithdrawn" || entry._tag === "TimerWithdrawn" || entry._tag === "ReceiveWithdrawn") {
+    return Forward.withdrawn
+  }
+  if (task._tag === "Receive") return yield* receivedAgain(run, task, entry)
   if (task._tag === "Steps") return Undoing.undoneBy(run, task)
   if (task._tag !== "Step" || (entry._tag !== "StepSucceeded" && entry._tag !== "StepFailed")) return Exit.void
   const decode = entry._tag === "StepSucceeded"
@@ -414,6 +422,19 @@ const recorded = Effect.fnUntraced(function*(
   const exit = yield* Core.provide(Effect.exit(decode), run.core.context)
   if (Exit.isFailure(exit)) return Attempt.defectMessage(exit.cause)
   return entry._tag === "StepSucceeded" ? exit : Exit.fail(exit.value)
+})
+
+const receivedAgain = Effect.fnUntraced(function*(
+  run: Run.Run,
+  task: Receiving.ReceiveTask,
+  entry: Extract<Replay.Instruction, { _tag: "Answer" | "Keep" }>["entry"]
+) {
+  if (entry._tag !== "SignalReceived") return Exit.void
+  const { signal, value } = entry
+  const codec = task.kinds.get(signal)
+  if (codec === undefined) return `the body does not wait for ${signal} there any more`
+  const exit = yield* Core.provide(Effect.exit(codec.decode(value)), run.core.context)
+  return Exit.isFailure(exit) ? Attempt.defectMessage(exit.cause) : Exit.succeed({ signal, payload: exit.value })
 })
 
 /** How far the journal says that a held compensation got. */
@@ -426,6 +447,7 @@ const restoreHeld = ({ quiet, run, state }: Past, key: string): void => {
   one.attempted = known.attempted
   one.recovered = known.status === "running" && !quiet
   for (const [timer, wakeAt] of known.timers) one.timers.set(timer, wakeAt)
+  for (const [wait, received] of known.signals) one.signals.set(wait, received)
   if (known.status === "failed") one.failure = { error: known.error, defect: known.defect }
 }
 
@@ -466,6 +488,8 @@ const goOnUndoing = Effect.fnUntraced(function*(run: Run.Run, why: Journal.Rollb
   Undoing.goOn(run, why, Cause.fail(error.value))
 })
 
+const isEnd = (status: Status): boolean => status === "completed" || status === "rolledback" || status === "abandoned"
+
 const bodyAsks = (run: Run.Run): string => {
   const exit = run.body.exit()
   if (run.open.size > 0) {
@@ -480,6 +504,8 @@ const describeAsked = (asked: Body.Asked): string => {
       return `step ${Journal.refName(Core.refOf(asked))} (${asked.request.kind})`
     case "Timer":
       return `timer ${Journal.refName(Core.refOf(asked))}`
+    case "Receive":
+      return `the wait for ${Journal.refName(Core.refOf(asked))}`
     case "RollbackScope":
       return `the roll-back of scope ${asked.request.scope}`
     case "RollbackSteps":

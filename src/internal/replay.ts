@@ -7,7 +7,9 @@
  */
 import * as Journal from "../Journal.ts"
 
-type IntentEntry = Journal.EntryOf<"StepStarted" | "TimerSet" | "RollbackStarted" | "StepsRollbackStarted">
+type IntentEntry = Journal.EntryOf<
+  "StepStarted" | "TimerSet" | "RollbackStarted" | "StepsRollbackStarted" | "SignalAwaited"
+>
 type AnswerEntry = Journal.EntryOf<
   | "StepSucceeded"
   | "StepFailed"
@@ -16,6 +18,8 @@ type AnswerEntry = Journal.EntryOf<
   | "TimerWithdrawn"
   | "ScopeRolledBack"
   | "StepsRolledBack"
+  | "SignalReceived"
+  | "ReceiveWithdrawn"
 >
 
 /**
@@ -48,6 +52,7 @@ export const keys = {
   steps: (ref: Journal.Ref): string => `b${Journal.refKey(ref)}`,
   published: (ref: Journal.Ref): string => `u${Journal.refKey(ref)}`,
   version: (ref: Journal.Ref): string => `v${Journal.refKey(ref)}`,
+  receive: (ref: Journal.Ref): string => `m${Journal.refKey(ref)}`,
   pivot: "p"
 }
 
@@ -122,6 +127,13 @@ export const plan = (entries: Iterable<Journal.Entry>): ReadonlyArray<Instructio
       case "StepsRolledBack":
         answer(keys.steps(entry), entry)
         break
+      case "SignalAwaited":
+        instructions.push({ _tag: "Intent", key: keys.receive(entry), entry })
+        break
+      case "SignalReceived":
+      case "ReceiveWithdrawn":
+        answer(keys.receive(entry), entry)
+        break
       case "PivotPassed":
         pivotPassed = true
         instructions.push({ _tag: "Pivot", entry })
@@ -158,12 +170,14 @@ export const plan = (entries: Iterable<Journal.Entry>): ReadonlyArray<Instructio
       case "CompensationStarted":
       case "CompensationAttemptFailed":
       case "CompensationTimerSet":
+      case "CompensationSignalReceived":
       case "CompensationSucceeded":
       case "CompensationFailed":
       case "ResolutionRefused":
       case "Suspended":
       case "Published":
       case "VersionMarked":
+      case "MailUndelivered":
       case "SagaCompleted":
       case "SagaRolledBack":
       case "SagaAbandoned":
@@ -201,5 +215,9 @@ export const describe = (instruction: Instruction): string => {
       return `the roll-back of ${entry.steps.map(Journal.refName).join(", ") || "no step"}`
     case "StepsRolledBack":
       return `the roll-back ${Journal.refName(entry)}`
+    case "SignalAwaited":
+    case "SignalReceived":
+    case "ReceiveWithdrawn":
+      return `the wait for ${Journal.refName(entry)}`
   }
 }

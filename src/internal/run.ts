@@ -26,15 +26,15 @@ import * as Rollback from "./rollback.ts"
  *
  * **Details**
  *
- * `Ended`: its last entry is durable. `Suspended`: it waits, in nobody's memory. `Left`: it goes on elsewhere, or
- * later. `Exists`: it was started before, by somebody else. `Failed`: the store took nothing.
+ * `Ended`: its last entry is durable. `Suspended`: it waits, in nobody's memory, until a time or for a message. `Left`:
+ * it goes on elsewhere, or later. `Exists`: it was started before, by somebody else. `Failed`: the store took nothing.
  *
  * @category models
  * @since 0.1.0
  */
 export type Ending =
   | { readonly _tag: "Ended"; readonly entry: Journal.End }
-  | { readonly _tag: "Suspended"; readonly wakeAt: number }
+  | { readonly _tag: "Suspended"; readonly wakeAt: number | undefined }
   | { readonly _tag: "Left" }
   | { readonly _tag: "Exists" }
   | { readonly _tag: "Failed"; readonly error: StoreError }
@@ -75,7 +75,7 @@ export interface StepsTask {
  * @category models
  * @since 0.1.0
  */
-export type Task = Forward.StepTask | Forward.TimerTask | ScopeTask | StepsTask
+export type Task = Forward.Task | ScopeTask | StepsTask
 
 /**
  * Whether a task undoes what others did.
@@ -211,6 +211,8 @@ export const keyOf = (asked: Body.Asked): string => {
       return Replay.keys.step(Core.refOf(asked))
     case "Timer":
       return Replay.keys.timer(Core.refOf(asked))
+    case "Receive":
+      return Replay.keys.receive(Core.refOf(asked))
     case "RollbackScope":
       return Replay.keys.scope(asked.request.scope)
     case "RollbackSteps":
@@ -335,7 +337,7 @@ export const answer = (run: Run, asked: Body.Asked, exit: Exit.Exit<unknown, unk
  */
 export const hold = (
   run: Run,
-  task: Forward.StepTask | Forward.TimerTask,
+  task: Forward.Task,
   exit: Exit.Exit<unknown, unknown>
 ): void => {
   if (task._tag !== "Step" || Exit.isFailure(exit)) return
@@ -359,6 +361,7 @@ export const hold = (
     history: [],
     attempted: 0,
     timers: new Map(),
+    signals: new Map(),
     recovered: false,
     failure: undefined
   })
@@ -468,6 +471,8 @@ export const park = (run: Run, reason: ParkReason): void => {
  * @since 0.1.0
  */
 export const finish = (run: Run, entry: Journal.End, next: Status): void => {
+  // A parked one may still receive it.
+  if (next !== "parked") undelivered(run, entry.at)
   Core.record(run.core, entry)
   run.end = entry
   setStatus(run, next)
@@ -535,12 +540,20 @@ export const finishPark = (run: Run, reason: ParkReason, unresolved = leftUndone
 // internal
 // ---------------------------------------------------------------------------------------------------------------------
 
+/** What nobody has received, and nobody will. */
+const undelivered = ({ core }: Run, at: number): void => {
+  for (const { mail, payload, signal } of core.mailbox) {
+    Core.record(core, { _tag: "MailUndelivered", at, mail, message: { _tag: "Signal", signal, payload } })
+  }
+  core.mailbox.length = 0
+}
+
 /** What a roll-back that has begun did not undo: of the saga, or of a part of it. */
 const leftUndone = (run: Run): ReadonlyArray<Journal.Unresolved> =>
   Rollback.unresolved([...run.held.values()].filter((one) => isUndoing(run, one)))
 
 /** An outcome is recorded: hold its compensation, and answer the body unless the seam is closed. */
-const settled = (run: Run, task: Forward.StepTask | Forward.TimerTask, exit: Exit.Exit<unknown, unknown>): void => {
+const settled = (run: Run, task: Forward.Task, exit: Exit.Exit<unknown, unknown>): void => {
   hold(run, task, exit)
   const { undoPending } = run.core
   if (undoPending !== undefined && task._tag === "Step" && task.request.kind === "pivot") {

@@ -98,7 +98,7 @@ export const sentences = (scene: Scene.Scene, entry: Entry): ReadonlyArray<Said>
     case "TimerWithdrawn":
       return [["withdrawn", `The wait${waitOf(entry)} was given up.`]]
     case "Suspended":
-      return [["waits", `Nothing is due for ${Wording.duration(entry.wakeAt - entry.at)}: it left memory until then.`]]
+      return [["waits", suspended(entry)]]
     case "Published":
       return [[
         "told",
@@ -106,6 +106,16 @@ export const sentences = (scene: Scene.Scene, entry: Entry): ReadonlyArray<Said>
       ]]
     case "VersionMarked":
       return [["told", `The saga goes by version ${entry.version} of ${Wording.name(entry.change)}.`]]
+    case "SignalAwaited":
+      return [["waits", `The saga waits for ${Wording.list(entry.signals.map(Wording.name))}.`]]
+    case "SignalReceived":
+      return [["waits", `Signal ${Wording.name(entry.signal)} was received.`]]
+    case "ReceiveWithdrawn":
+      return [["withdrawn", `The wait for ${waitedFor(scene, entry)} was given up.`]]
+    case "CompensationSignalReceived":
+      return [["waits", `${undoing(scene, entry, "Undoing")} received signal ${Wording.name(entry.signal)}.`]]
+    case "MailUndelivered":
+      return [["asked", Wording.capital(`Nobody received ${Wording.mail(entry.message)} before the end.`)]]
     case "ParkRequested":
       return scene.next?._tag === "SagaParked"
         ? []
@@ -174,6 +184,9 @@ export const unfinished = (scene: Scene.Scene): Said => {
   for (const timer of scene.timers.values()) {
     if (timer.wakeAt > at) waiting.push(`the wait${waitOf(timer)} ends ${due(timer.wakeAt)}`)
   }
+  for (const { signals } of scene.state.awaiting.values()) {
+    waiting.push(`the saga waits for ${Wording.list(signals.map(Wording.name))}`)
+  }
   const underWay = inDoubt(scene, at)
   const facts = [...underWay.length === 0 ? [] : [`${Wording.list(underWay)} ${are(underWay)} under way`], ...waiting]
   return ["open", `The journal ends here: ${facts.length === 0 ? "nothing is under way" : Wording.list(facts)}.`]
@@ -197,7 +210,7 @@ export const disorder = (entry: Entry, met: string): Said => [
  * @since 0.1.0
  */
 export const isRecovery = ({ before, claimedAt, state }: Scene.Scene): boolean =>
-  state.phase !== "parked" && before?._tag !== "Suspended" &&
+  state.end === undefined && before?._tag !== "Suspended" &&
   (before?._tag !== "SagaStarted" || claimedAt !== undefined)
 
 /**
@@ -222,12 +235,16 @@ const started = ({ at, deadline, version }: EntryOf<"SagaStarted">): Said => {
 
 const claimed = (scene: Scene.Scene, entry: EntryOf<"Claimed">): Said => {
   const worker = `Worker ${Wording.name(entry.worker)}`
+  if (scene.state.end !== undefined && scene.state.phase !== "parked") {
+    return ["started", `${worker} looked after it: mail had come before its end.`]
+  }
   if (scene.state.phase === "parked") {
     return ["started", `${worker} took up the parked execution: there was mail for it.`]
   }
   if (!isRecovery(scene)) {
     const { suspended } = scene.state
     if (suspended === undefined) return ["started", `${worker} took it up, before any step had begun.`]
+    if (suspended === Infinity) return ["started", `${worker} took it up again, as there was mail for it.`]
     return ["started", `${worker} took it up again${entry.at < suspended ? " before its time" : ", as it was due"}.`]
   }
   const doubt = inDoubt(scene, entry.at)
@@ -247,6 +264,14 @@ const since = ({ state }: Scene.Scene, { at }: Entry): string => Wording.duratio
 
 /** A plain sleep of a body has no name of its own. */
 const waitOf = ({ name }: Ref): string => name === "sleep" ? "" : ` (${Wording.name(name)})`
+
+const suspended = ({ at, wakeAt }: EntryOf<"Suspended">): string =>
+  wakeAt === undefined
+    ? "It left memory until a message comes."
+    : `Nothing is due for ${Wording.duration(wakeAt - at)}: it left memory until then.`
+
+const waitedFor = ({ state }: Scene.Scene, ref: Ref): string =>
+  Wording.list((state.awaiting.get(refKey(ref))?.signals ?? [ref.name]).map(Wording.name))
 
 const tooLate = (state: JournalState): string =>
   state.pivotPassed

@@ -1,5 +1,5 @@
 /**
- * When an execution leaves memory: everything in it waits for nothing but time, and for long. Pure.
+ * When an execution leaves memory: everything in it waits for nothing but time or messages, and for long. Pure.
  *
  * @since 0.1.0
  */
@@ -7,7 +7,7 @@ import * as Core from "./core.ts"
 import * as Run from "./run.ts"
 
 /**
- * Until when an execution may leave memory; undefined while it has to stay.
+ * Until when an execution may leave memory, infinite where it waits for a message alone; undefined while it must stay.
  *
  * @category accessors
  * @since 0.1.0
@@ -28,6 +28,8 @@ export const until = (run: Run.Run): number | undefined => {
   }
   const time = Core.idleUntil(core, tasks)
   if (time === undefined) return undefined
+  const now = core.clock.currentTimeMillisUnsafe()
+  for (const { stay } of core.sleepers) if (stay !== undefined && stay > now) return undefined
   const wakeAt = core.pivotPassed || run.rollback !== undefined ? time : Math.min(time, run.deadline ?? time)
-  return wakeAt - core.clock.currentTimeMillisUnsafe() > core.limits.suspendAfter ? wakeAt : undefined
+  return wakeAt - now > core.limits.suspendAfter ? wakeAt : undefined
 }

@@ -45,7 +45,8 @@ export const transact = (body: Effect.Effect<unknown, unknown, unknown>): Effect
         Effect.exit(
           restore(body).pipe(
             Effect.provideService(Execution.Execution, seam(state)),
-            Effect.provideService(Execution.Waiting, waiting)
+            Effect.provideService(Execution.Waiting, waiting),
+            Effect.provideService(Execution.Inbox, inbox)
           )
         ),
         (exit) => Exit.isSuccess(exit) ? commit(state, exit.value) : undo(state, exit.cause)
@@ -93,6 +94,8 @@ const seam = (state: State): Execution.Execution["Service"] => ({
         return runStep(state, request, fiber.context, fiber.getRef(Execution.CurrentScope))
       case "Timer":
         return sleep(request.until)
+      case "Receive":
+        return inbox.receive(request, fiber)
       case "PointOfNoReturn":
       case "Publish":
         return Effect.void
@@ -115,6 +118,12 @@ const sleep = (until: { readonly time: number } | { readonly millis: number }): 
     ? Effect.sleep(until.millis)
     : Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.sleep(Math.max(0, until.time - now)))
 
+/** The types refuse it: nobody can send anything here. */
+const inbox: Execution.Inbox["Service"] = {
+  receive: ({ name }) =>
+    Effect.die(new Error(`${name} would be waited for for ever: Saga.transact has no journal, and so no inbox`))
+}
+
 const waiting: Execution.Waiting["Service"] = { sleep: (_, until) => sleep(until) }
 
 /** A step is not cut by an interruption; its back-off is. */
@@ -127,7 +136,7 @@ const runStep = (
   const occurrence = state.occurrences.get(request.name) ?? 0
   state.occurrences.set(request.name, occurrence + 1)
   const key = `${state.id}/0/${ExecutionId.escape(request.name)}/${occurrence}`
-  const outer = Context.omit(Execution.Execution, Execution.Waiting)(context)
+  const outer = Context.omit(Execution.Execution, Execution.Waiting, Execution.Inbox)(context)
   const used = { key: `${key}/0` }
   return Effect.uninterruptibleMask((restore) =>
     Effect.tap(attempts(state, request, outer, key, used, restore), (value) =>
@@ -138,7 +147,7 @@ const runStep = (
         }
         if (commit !== undefined) state.commits.push({ request: commit, context: outer })
         if (compensation !== undefined) {
-          const undoing = Context.add(outer, Execution.Waiting, waiting)
+          const undoing = outer.pipe(Context.add(Execution.Waiting, waiting), Context.add(Execution.Inbox, inbox))
           state.held.push({ request, compensation, step: key, stepKey: used.key, scope, value, context: undoing })
         }
       }))

@@ -6,7 +6,7 @@
  * @since 0.1.0
  */
 import type * as Schema from "effect/Schema"
-import type { Execution, Waiting } from "../Execution.ts"
+import type { Execution, Inbox, Waiting } from "../Execution.ts"
 
 declare const Evidence: unique symbol
 declare const Refused: unique symbol
@@ -30,6 +30,24 @@ export interface Undo<out Residue> {
 export interface Uses<out R> {
   readonly [Evidence]: { readonly uses: () => R }
 }
+
+/**
+ * Services that the payload of a signal is decoded with, where it is received: in a body, or in a compensation.
+ *
+ * @category evidence
+ * @since 0.1.0
+ */
+export interface Receives<out R> {
+  readonly [Evidence]: { readonly receives: () => R }
+}
+
+/**
+ * What a receive asks for: the inbox, and the services of its codecs where there are any.
+ *
+ * @category evidence
+ * @since 0.1.0
+ */
+export type Listens<R> = [R] extends [never] ? Inbox : Inbox | Receives<R>
 
 /**
  * A step that acts and is never undone: it belongs after the point of no return.
@@ -87,7 +105,7 @@ export interface SagaTypeErrorOf<in out Sentence extends string, in out Culprit>
  * @category type helpers
  * @since 0.1.0
  */
-export type UsesOf<R> = R extends Uses<infer U> ? U : never
+export type UsesOf<R> = R extends Uses<infer U> ? U : R extends Receives<infer U> ? U : never
 
 /**
  * What a body's compensations can leave undone.
@@ -113,7 +131,8 @@ export type ErrorOf<Residue> = Residue extends { readonly error: infer E } ? E :
  */
 export type Stray<R> = Exclude<R, Inner>
 
-type Inner = Execution | Waiting | Uses<any> | Undo<any> | Forward | Decides | Publishes<any>
+type Wait = Waiting | Inbox | Receives<any>
+type Inner = Execution | Wait | Uses<any> | Undo<any> | Forward | Decides | Publishes<any>
 type Undeclared<R, CE> = Exclude<ResidueOf<R>, { readonly error: CE }>
 
 /**
@@ -125,17 +144,26 @@ type Undeclared<R, CE> = Exclude<ResidueOf<R>, { readonly error: CE }>
 export type NoSteps<R> = unknown extends R
   ? SagaTypeError<"the requirements of a step are any or unknown: say which services it uses">
   : [Extract<R, Inner>] extends [never] ? unknown
-  : [Exclude<Extract<R, Inner>, Waiting>] extends [never]
+  : [Exclude<Extract<R, Inner>, Wait>] extends [never]
     ? SagaTypeError<"a durable wait cannot be part of a step: yield it in the saga's body, or in a compensation">
   : SagaTypeError<"a step cannot run inside another step: yield it in the saga's body">
 
 /**
- * The same for a compensation, which may wait durably.
+ * The same for a compensation, which may wait durably, for a time and for a signal.
  *
  * @category refusals
  * @since 0.1.0
  */
-export type MayWait<R> = unknown extends R ? NoSteps<R> : NoSteps<Exclude<R, Waiting>>
+export type MayWait<R> = unknown extends R ? NoSteps<R> : NoSteps<Exclude<R, Wait>>
+
+/**
+ * What runs without a journal has no inbox.
+ *
+ * @category refusals
+ * @since 0.1.0
+ */
+export type Unsent<R> = [Extract<R, Inbox>] extends [never] ? unknown
+  : SagaTypeError<"Saga.transact has no journal, and so no inbox: nobody could send it a signal">
 
 /**
  * What a saga says for compensations that say nothing can add to what they fail with: it must be declared too.

@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import type * as Schema from "effect/Schema"
-import type { Ref, Resolution, RollbackCause } from "../Journal.ts"
+import type { Mail, Ref, Resolution, RollbackCause } from "../Journal.ts"
 import { refName } from "./ref.ts"
 
 /** The longest error or message in a sentence: enough for its tag and fields, while a stack trace stays out. */
@@ -167,6 +167,25 @@ export const answer = (resolution: Resolution): string => {
       return "roll it back"
     case "Abandon":
       return "abandon it"
+  }
+}
+
+/**
+ * A message to an execution.
+ *
+ * @category destructors
+ * @since 0.1.0
+ */
+export const mail = (message: Mail | undefined): string => {
+  switch (message?._tag) {
+    case undefined:
+      return "a message that nobody can read"
+    case "Cancel":
+      return "a cancel"
+    case "Resolve":
+      return `the wish of ${person(message.actor)} to ${answer(message.resolution)}`
+    case "Signal":
+      return `signal ${name(message.signal)}`
   }
 }
 

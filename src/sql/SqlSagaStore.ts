@@ -231,12 +231,31 @@ const rowParameters = (changed: ReadonlyArray<Changed>): Array<unknown> => [
   texts(changed.map((append) => append.row.result)),
   texts(changed.map((append) => append.row.worker)),
   times(changed.map((append) => append.row.wakeAt)),
-  numbers(changed.map((append) => append.create === undefined ? -1 : 0)),
+  numbers(changed.map((append) => append.create === undefined ? -1 : append.create.mail?.length ?? 0)),
   numbers(changed.map((append) => append.row.received)),
   times(changed.map((append) => append.at)),
   numbers(changed.map((append) => append.create?.version ?? 1)),
   texts(changed.map((append) => tagsText(append.create?.tags)))
 ]
+
+const hasMail = ({ answered, create }: SagaStore.Append): boolean =>
+  (answered !== undefined && answered.length > 0) || (create?.mail !== undefined && create.mail.length > 0)
+
+const mailParameters = (batch: ReadonlyArray<SagaStore.Append>): Array<unknown> => {
+  const answered = batch.flatMap(({ answered = [], execution }) => answered.map((number) => ({ execution, number })))
+  const put = batch.flatMap(({ at, create, execution }) =>
+    (create?.mail ?? []).map(({ key, message }, index) => ({ at, execution, key, message, number: index + 1 }))
+  )
+  return [
+    texts(answered.map((_) => _.execution)),
+    numbers(answered.map((_) => _.number)),
+    texts(put.map((_) => _.execution)),
+    numbers(put.map((_) => _.number)),
+    texts(put.map((_) => _.message)),
+    times(put.map((_) => _.at)),
+    texts(put.map((_) => _.key ?? null))
+  ]
+}
 
 const tagsText = (tags: Readonly<Record<string, string>> | undefined): string | null =>
   tags === undefined || Object.keys(tags).length === 0 ? null : JSON.stringify(tags)
@@ -246,16 +265,20 @@ const appendOnce = (
   batch: ReadonlyArray<SagaStore.Append>
 ): Effect.Effect<ReadonlyArray<boolean>, SagaStore.StoreError> => {
   const changed = batch.filter((append): append is Changed => append.row !== undefined)
-  const send = ({ append, appendRows }: Pick<Statements.Statements, "append" | "appendRows">) =>
-    changed.length === 0
-      ? session.prepared("append", append, appendParameters(batch))
-      : session.prepared("append", appendRows, [...appendParameters(batch), ...rowParameters(changed)])
   const answers = (isListed: (append: SagaStore.Append) => boolean) => ([answer]: ReadonlyArray<Session.Columns>) => {
     const kept = answer?.["kept"] as ReadonlyArray<string> | null | undefined
     if (kept === null || kept === undefined) return batch.map(() => true)
     const executions = new Set(kept)
     return batch.map((append) => !isListed(append) || executions.has(append.execution))
   }
+  if (batch.some(hasMail)) {
+    const parameters = [...appendParameters(batch), ...rowParameters(changed), ...mailParameters(batch)]
+    return Effect.map(session.planned("append", statements.appendMail, parameters), answers(() => true))
+  }
+  const send = ({ append, appendRows }: Pick<Statements.Statements, "append" | "appendRows">) =>
+    changed.length === 0
+      ? session.prepared("append", append, appendParameters(batch))
+      : session.prepared("append", appendRows, [...appendParameters(batch), ...rowParameters(changed)])
   return send(statements).pipe(
     Effect.map(answers((append) => append.seq === 0)),
     Effect.catchIf(Session.isTaken, () => Effect.map(send(statements.careful), answers(() => true)))
@@ -395,13 +418,17 @@ const claims = ({ session, statements }: Driver): Pick<SagaStore.Encoded, "claim
 const mail = (driver: Driver): Pick<SagaStore.Encoded, "send" | "inbox" | "unread"> => {
   const { session, statements } = driver
   return {
-    send: Effect.fnUntraced(function*({ execution, message, now, refuse }) {
+    send: Effect.fnUntraced(function*({ execution, key = null, message, now, refuse }) {
       while (true) {
-        const parameters = [execution, message, PgTypes.timestamptz(time(now)), texts(refuse)]
-        const [sent] = yield* session.planned("send", statements.send, parameters)
+        const parameters = [execution, message, PgTypes.timestamptz(time(now)), texts(refuse), key]
+        const [sent] = yield* Effect.catch(
+          session.planned("send", statements.send, parameters),
+          (error) => Session.isTaken(error) ? Effect.succeed([undefined]) : Effect.fail(error)
+        )
         if (sent !== undefined) return { _tag: "Sent", worker: sent["worker"] as string | null }
-        const [row] = yield* session.planned("send", statements.status, [execution])
+        const [row] = yield* session.planned("send", statements.status, [execution, key])
         if (row === undefined) return { _tag: "Unknown" }
+        if (row["known"] === true) return { _tag: "Sent", worker: row["worker"] as string | null }
         const status = row["status"] as SagaStore.Status
         // Otherwise it became willing between the two statements.
         if (refuse.includes(status)) return { _tag: "Refused", status }

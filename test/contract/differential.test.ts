@@ -45,7 +45,9 @@ const element = fc.record({
   text,
   version: fc.constantFrom(undefined, 1, 2),
   tags: fc.constantFrom(undefined, {}, { t: "1" }, { t: "1", u: "2" }),
-  row: fc.option(row)
+  row: fc.option(row),
+  answered: fc.subarray([1, 2, 3]),
+  mail: fc.constantFrom(undefined, [], [{ message: "first", key: "k" }, { message: "second" }])
 })
 
 const operation = fc.oneof(
@@ -67,6 +69,7 @@ const operation = fc.oneof(
     _tag: fc.constant("send" as const),
     execution,
     message: text,
+    key: fc.constantFrom(undefined, "k", "l"),
     now: time,
     refuse: fc.subarray([...SagaStore.Status.literals], { maxLength: 4 })
   }),
@@ -148,7 +151,7 @@ const both = Effect.fnUntraced(function*<A>(
 
 const append = Effect.fnUntraced(function*(run: Run, operation: Operation & { _tag: "append" }, count: number) {
   const elements: Array<SagaStore.Append> = []
-  for (const { at, execution, name, row, step, tags, text, version } of operation.batch) {
+  for (const { answered, at, execution, mail, name, row, step, tags, text, version } of operation.batch) {
     const id = run.own(execution)
     const { last } = yield* run.oracle.witness(id, 0)
     const seq = last === null ? 0 : last + step
@@ -159,7 +162,8 @@ const append = Effect.fnUntraced(function*(run: Run, operation: Operation & { _t
       token: `${count} ${text}`,
       at,
       entries: JSON.stringify([text]),
-      create: seq === 0 ? { name: run.own(name), payload: JSON.stringify(text), tags, version } : undefined,
+      create: seq === 0 ? { name: run.own(name), payload: JSON.stringify(text), tags, version, mail } : undefined,
+      answered,
       row: seq === 0 ? update ?? { status: "running", result: null, worker: null, wakeAt: at, received: 0 } : update
     })
   }

@@ -631,6 +631,11 @@ const resolution: fc.Arbitrary<Journal.Resolution> = fc.oneof(
 )
 const scope = fc.constantFrom("", ":0", ":0/:1")
 const unresolved = fc.array(refs.map((ref) => ({ ...ref, attempts: 1, error: "no" })), { maxLength: 3 })
+const message: fc.Arbitrary<Journal.Mail> = fc.oneof(
+  fc.record({ _tag: fc.constant("Cancel" as const), reason: names }),
+  fc.record({ _tag: fc.constant("Resolve" as const), resolution }),
+  fc.record({ _tag: fc.constant("Signal" as const), signal: names, payload: json })
+)
 const answer = { mail: fc.nat(), resolution, actor: optional(names), reason: optional(names) }
 
 type Model = { readonly [key: string]: fc.Arbitrary<unknown> }
@@ -660,7 +665,7 @@ const models: Readonly<Record<Tag, readonly [of: "ref" | "saga", fields: Model]>
   RollbackRequested: ["saga", { cause }],
   Resolved: ["saga", answer],
   ResolutionRefused: ["saga", { ...answer, issue: names }],
-  Suspended: ["saga", { wakeAt: times }],
+  Suspended: ["saga", { wakeAt: optional(times) }],
   Published: ["ref", { value: json }],
   VersionMarked: ["saga", { change: names, version: attempt }],
   RollbackStarted: ["saga", { scope, cause }],
@@ -677,6 +682,11 @@ const models: Readonly<Record<Tag, readonly [of: "ref" | "saga", fields: Model]>
   ScopeRolledBack: ["saga", { scope }],
   StepsRollbackStarted: ["ref", { steps: fc.array(refs, { maxLength: 3 }) }],
   StepsRolledBack: ["ref", {}],
+  SignalAwaited: ["ref", { signals: fc.array(names, { minLength: 1, maxLength: 3 }) }],
+  SignalReceived: ["ref", { mail: fc.nat(), signal: names, value: json }],
+  ReceiveWithdrawn: ["ref", {}],
+  CompensationSignalReceived: ["ref", { wait: names, mail: fc.nat(), signal: names, value: json }],
+  MailUndelivered: ["saga", { mail: fc.nat(), message: optional(message) }],
   SagaCompleted: ["saga", { value: json }],
   SagaRolledBack: ["saga", { cause }],
   SagaParked: ["saga", { reason, unresolved }],

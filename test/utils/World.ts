@@ -4,7 +4,7 @@
  */
 import { assert } from "@effect/vitest"
 import { Cause, type Duration, Effect, Exit, Fiber, Latch, Layer, Option, Schema, type Scope, Struct } from "effect"
-import { Saga, SagaEngine, SagaError, SagaStore, Step } from "effect-saga"
+import { Saga, SagaEngine, SagaError, SagaStore, type Signal, Step } from "effect-saga"
 import * as TestClock from "effect/testing/TestClock"
 import type * as Journal from "../../src/Journal.ts"
 import { Refused, Stuck } from "./Shop.ts"
@@ -164,6 +164,8 @@ export const settled = (
 export interface Recorded {
   readonly store: SagaStore.SagaStore["Service"]
   readonly appends: Array<SagaStore.Append>
+  /** What was sent, in order, as far as it was accepted. */
+  readonly sent: Array<Parameters<SagaStore.Encoded["send"]>[0]>
   /** Called after each append that was kept, before its writer knows. */
   readonly onAppend: { current: (append: SagaStore.Append) => void }
   /** Called with the place of each row of a journal, those of claims too. */
@@ -175,11 +177,20 @@ export interface Recorded {
 /** A memory store that remembers the appends of executors. */
 export const recordedStore: Effect.Effect<Recorded> = Effect.map(SagaStore.makeMemory, (encoded) => {
   const appends: Array<SagaStore.Append> = []
+  const sent: Recorded["sent"] = []
   const failures: Array<SagaStore.StoreError> = []
   const onAppend: Recorded["onAppend"] = { current: () => {} }
   const onRow: Recorded["onRow"] = { current: () => {} }
   const store = SagaStore.make({
     ...encoded,
+    send: (options) =>
+      Effect.gen(function*() {
+        const before = yield* encoded.read(options.execution)
+        const answer = yield* encoded.send(options)
+        const after = yield* encoded.read(options.execution)
+        if (after?.mail !== before?.mail) sent.push(options)
+        return answer
+      }),
     claim: (options) =>
       Effect.tap(
         encoded.claim(options),
@@ -202,7 +213,7 @@ export const recordedStore: Effect.Effect<Recorded> = Effect.map(SagaStore.makeM
         )
       )
   })
-  return { store, appends, onAppend, onRow, failures }
+  return { store, appends, sent, onAppend, onRow, failures }
 })
 
 export interface World {
@@ -217,6 +228,11 @@ export interface World {
   readonly status: Effect.Effect<any, any>
   readonly cancel: (reason?: string) => Effect.Effect<void, any>
   readonly resume: Effect.Effect<void, any>
+  readonly signal: <Name extends string, P extends Schema.Top>(
+    signal: Signal.Signal<Name, P>,
+    payload: P["Type"],
+    key?: string
+  ) => Effect.Effect<void, SagaError.SagaError>
   readonly entries: Effect.Effect<ReadonlyArray<Journal.Entry>>
   /** One line an append: the tags of its entries with the names of their steps. */
   readonly journal: Effect.Effect<ReadonlyArray<string>>
@@ -263,6 +279,7 @@ const open = Effect.fnUntraced(function*(recorded: Recorded, live: Live, parts: 
     ),
     cancel: (reason) => use(definition.cancel(id as never, { reason })),
     resume: use(definition.resume(id as never)),
+    signal: (signal, payload, key) => use(definition.signal(id as never, signal, payload, { key }) as never),
     journal: Effect.map(
       Effect.orDie(recorded.store.journal(id)),
       (journal) => journal.appends.map((append) => append.entries.map(sentence).join(", "))
@@ -291,13 +308,20 @@ export const sentence = (entry: Journal.Entry): string => {
 export const cut = Effect.fnUntraced(function*(from: Recorded, id: string, appends: number) {
   const to = yield* recordedStore
   const stored = yield* Effect.orDie(from.store.encoded.journal(id))
+  const isSignal = ({ message }: Recorded["sent"][number]) => message.includes("\"Signal\"")
+  let sent = 0
+  /** What is no signal was taken, or will not come. */
+  const send = Effect.fnUntraced(function*(count: number) {
+    for (; sent < count; sent++) {
+      const options = from.sent[sent] ?? { execution: id, message: "{}", now: 0, refuse: [] }
+      const message = isSignal(options) ? options.message : "{}"
+      yield* Effect.orDie(to.store.encoded.send({ ...options, message, refuse: [] }))
+    }
+  })
   for (const { at, entries, seq, token } of stored.slice(0, appends)) {
     const original = from.appends.find((_) => _.execution === id && _.seq === seq)
     const row = original?.row
-    const mail = row === undefined ? 0 : row.received
-    for (let sent = (yield* Effect.orDie(to.store.encoded.read(id)))?.mail ?? 0; sent < mail; sent++) {
-      yield* Effect.orDie(to.store.encoded.send({ execution: id, message: "{}", now: at, refuse: [] }))
-    }
+    yield* send(row?.received ?? 0)
     yield* Effect.orDie(to.store.encoded.append([{
       execution: id,
       seq,
@@ -305,9 +329,12 @@ export const cut = Effect.fnUntraced(function*(from: Recorded, id: string, appen
       at,
       entries,
       create: original?.create,
-      row: row === undefined || row.worker === null ? row : { ...row, worker: "a process that died" }
+      row: row === undefined || row.worker === null ? row : { ...row, worker: "a process that died" },
+      answered: original?.answered
     }]))
   }
+  // What others send does not die with it.
+  yield* send(from.sent.findLastIndex(isSignal) + 1)
   return to
 })
 

@@ -45,7 +45,8 @@ const migrate = Migrator.make({})
 const loader = (sql: SqlClient.SqlClient, names: Names.Names): Migrator.Loader =>
   Migrator.fromRecord({
     "0001_tables": each(sql, tables(names)),
-    "0002_lists": each(sql, lists(names))
+    "0002_lists": each(sql, lists(names)),
+    "0003_messages": each(sql, messages(names))
   })
 
 const each = (sql: SqlClient.SqlClient, statements: ReadonlyArray<string>) =>
@@ -101,6 +102,16 @@ const tables = (names: Names.Names): ReadonlyArray<string> => [
   `COMMENT ON TABLE ${names.inbox} IS 'effect-saga: messages to an execution, which its owner journals'`,
   `COMMENT ON TABLE ${names.worker} IS 'effect-saga: one row a worker: until when its lease lasts'`,
   `COMMENT ON VIEW ${names.entry} IS 'effect-saga: one row a journal entry, for people'`
+]
+
+// Persistent: the keys of what was sent stay when the messages have left the inbox, so that none is received twice.
+const messages = (names: Names.Names): ReadonlyArray<string> => [
+  `CREATE TABLE ${names.key} (
+  execution text COLLATE "C" NOT NULL,
+  key text COLLATE "C" NOT NULL,
+  PRIMARY KEY (execution, key)
+)`,
+  `COMMENT ON TABLE ${names.key} IS 'effect-saga: the keys of all messages that were accepted, one row each'`
 ]
 
 // Persistent: what executions are found by. An index that every execution is in costs every execution, so there is one

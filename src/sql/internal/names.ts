@@ -16,6 +16,8 @@ export interface Names {
   readonly execution: string
   readonly journal: string
   readonly inbox: string
+  /** The keys of what was ever sent. */
+  readonly key: string
   readonly worker: string
   /** One row an entry, for people. */
   readonly entry: string
@@ -37,6 +39,7 @@ export const make = (schema: string): Names => ({
   execution: `${quote(schema)}.saga_execution`,
   journal: `${quote(schema)}.saga_journal`,
   inbox: `${quote(schema)}.saga_inbox`,
+  key: `${quote(schema)}.saga_message_key`,
   worker: `${quote(schema)}.saga_worker`,
   entry: `${quote(schema)}.saga_entry`,
   drop: `${quote(schema)}.saga_drop`,

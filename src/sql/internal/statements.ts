@@ -31,6 +31,7 @@ export const make = (names: Names) => ({
     append: carefulAppend(names),
     appendRows: carefulAppendRows(names)
   },
+  appendMail: appendMail(names),
   witness: `SELECT
   (SELECT token FROM ${names.journal} WHERE execution = $1 AND seq = $2::bigint) AS token,
   (SELECT max(seq)::float8 FROM ${names.journal} WHERE execution = $1) AS last`,
@@ -54,7 +55,8 @@ FROM ${names.inbox} AS inbox WHERE execution = $1 AND number > $2::bigint ORDER 
   release: `UPDATE ${names.execution} SET worker = NULL, wake_at = $3::timestamptz
 WHERE id = ANY($2::text[]) AND worker = $1`,
   send: send(names),
-  status: `SELECT status FROM ${names.execution} WHERE id = $1`,
+  status: `SELECT status, worker, EXISTS (SELECT 1 FROM ${names.key} WHERE execution = $1 AND key = $2) AS known
+FROM ${names.execution} WHERE id = $1`,
   owned: `SELECT id, (SELECT max(seq)::float8 FROM ${names.journal} WHERE execution = id) AS seq
 FROM ${names.execution} WHERE worker = $1 ORDER BY id`,
   unread: `SELECT id FROM ${names.execution} WHERE worker = $1 AND mail > received ORDER BY id`,
@@ -148,12 +150,37 @@ const carefulAppend = (names: Names): string =>
   `${carefulKept(names)}
 ${answer}`
 
-/** The OR keeps the planner from making a join of the IN: it is a hashed subplan over `kept`, linear in the batch. */
 const carefulAppendRows = (names: Names): string =>
-  `${carefulKept(names)}, changed AS (
-  ${upsert(names, "id IN (SELECT execution FROM kept)")}
+  `${carefullyChanged(names)}
+${answer}`
+
+/**
+ * The same, with the messages that some elements answer, and those that some are created with. Rare, so it is planned
+ * at each call, and looks first: unlike the others it finds rows by more than a unique index.
+ */
+const appendMail = (names: Names): string =>
+  `${carefullyChanged(names)}, answered AS (
+  DELETE FROM ${names.inbox} AS inbox
+  USING unnest($18::text[], $19::float8[]) AS gone(execution, number)
+  WHERE inbox.execution = gone.execution AND inbox.number = gone.number::bigint
+    AND gone.execution IN (SELECT execution FROM kept)
+), put AS (
+  INSERT INTO ${names.inbox} (execution, number, message, at)
+  SELECT execution, number::bigint, message, at
+  FROM unnest($20::text[], $21::float8[], $22::text[], $23::timestamptz[]) AS new(execution, number, message, at)
+  WHERE execution IN (SELECT execution FROM kept)
+), keyed AS (
+  INSERT INTO ${names.key} (execution, key)
+  SELECT execution, key FROM unnest($20::text[], $24::text[]) AS new(execution, key)
+  WHERE key IS NOT NULL AND execution IN (SELECT execution FROM kept)
 )
 ${answer}`
+
+/** The OR keeps the planner from making a join of the IN: it is a hashed subplan over `kept`, linear in the batch. */
+const carefullyChanged = (names: Names): string =>
+  `${carefulKept(names)}, changed AS (
+  ${upsert(names, "id IN (SELECT execution FROM kept)")}
+)`
 
 /**
  * Creates rows, and changes those for which `mayChange` holds.
@@ -165,12 +192,13 @@ ${answer}`
 const upsert = (names: Names, mayChange: string): string =>
   `INSERT INTO ${names.execution} AS old
     (id, name, status, payload, result, worker, wake_at, mail, received, created_at, updated_at, version, tags)
-  SELECT id, name, status, payload, result, worker, wake_at, mail::bigint, received::bigint, at, at,
-    version::integer, tags::jsonb
+  SELECT id, name, status, payload, result, worker,
+    CASE WHEN worker IS NULL AND mail > received THEN least(wake_at, at) ELSE wake_at END,
+    mail::bigint, received::bigint, at, at, version::integer, tags::jsonb
   FROM unnest($6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::timestamptz[],
     $13::float8[], $14::float8[], $15::timestamptz[], $16::float8[], $17::text[])
     AS new(id, name, payload, status, result, worker, wake_at, mail, received, at, version, tags)
-  WHERE mail = 0 OR ${mayChange}
+  WHERE mail >= 0 OR ${mayChange}
   ORDER BY id COLLATE "C"
   ON CONFLICT (id) DO UPDATE SET
     status = excluded.status,
@@ -178,7 +206,6 @@ const upsert = (names: Names, mayChange: string): string =>
     worker = excluded.worker,
     wake_at = CASE
       WHEN excluded.worker IS NULL AND old.mail > excluded.received
-        AND excluded.status NOT IN ('completed', 'rolledback', 'abandoned')
       THEN least(excluded.wake_at, excluded.updated_at) ELSE excluded.wake_at END,
     received = excluded.received,
     updated_at = excluded.updated_at
@@ -279,14 +306,20 @@ ON CONFLICT (id) DO UPDATE SET expires_at = excluded.expires_at, retired = false
 const retire = (names: Names): string =>
   `UPDATE ${names.worker} SET retired = true, expires_at = least(expires_at, clock_timestamp())`
 
-/** The row is locked before its status is looked at, so an end that is being written is waited for. */
+/**
+ * The row is locked before its status is looked at, so an end that is being written is waited for. A key that another
+ * transaction has put meanwhile fails the statement, and then it is there to be seen.
+ */
 const send = (names: Names): string =>
   `WITH counted AS (
   UPDATE ${names.execution} SET
     mail = mail + 1,
     wake_at = CASE WHEN worker IS NULL THEN least(wake_at, $3::timestamptz) ELSE wake_at END
   WHERE id = $1 AND status <> ALL($4::text[])
+    AND NOT EXISTS (SELECT 1 FROM ${names.key} WHERE execution = $1 AND key = $5::text)
   RETURNING id, mail, worker
+), keyed AS (
+  INSERT INTO ${names.key} (execution, key) SELECT id, $5::text FROM counted WHERE $5::text IS NOT NULL
 ), put AS (
   INSERT INTO ${names.inbox} (execution, number, message, at) SELECT id, mail, $2, $3::timestamptz FROM counted
 )

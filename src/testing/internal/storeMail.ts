@@ -98,6 +98,80 @@ export const cases: ReadonlyArray<Case> = [
     yield* equal("a worker without executions", yield* store.unread(worker(3)), [])
   }),
 
+  promise("accepts a message with a key once: while it lies there, when it is answered, and after the end", function*(
+    world
+  ) {
+    const { id, store } = world
+    yield* store.append([create(world, id("a"), { worker: "owner" }), create(world, id("b"))])
+    const sent: SendResult = { _tag: "Sent", worker: "owner" }
+    yield* equal("at first", yield* send(world, id("a"), { key: "k", message: "\"1\"" }), sent)
+    yield* equal("again", yield* send(world, id("a"), { key: "k", message: "\"2\"" }), sent)
+    yield* equal("another key", yield* send(world, id("a"), { key: "K", message: "\"3\"" }), sent)
+    yield* equal("no key", yield* send(world, id("a"), { message: "\"4\"" }), sent)
+    yield* equal("another's", yield* send(world, id("b"), { key: "k" }), { ...sent, worker: null })
+    yield* equal("the inbox", (yield* store.inbox(id("a"), 0)).map((_) => _.message), ["\"1\"", "\"3\"", "\"4\""])
+    const row = rowUpdate({ status: "completed", result: "1", received: 3 })
+    yield* store.append([next(id("a"), 1, { answered: [1, 2, 3], row })])
+    const refuse: ReadonlyArray<Status> = ["completed"]
+    yield* equal("after the end", yield* send(world, id("a"), { key: "k", refuse }), { ...sent, worker: null })
+    const refused: SendResult = { _tag: "Refused", status: "completed" }
+    yield* equal("a new one after the end", yield* send(world, id("a"), { key: "new", refuse }), refused)
+    yield* equal("it was not kept", yield* send(world, id("a"), { key: "new", refuse }), refused)
+    yield* equal("the inbox after the end", yield* store.inbox(id("a"), 0), [])
+    yield* equal("the count", (yield* store.read(id("a")))?.mail, 3)
+  }),
+
+  promise("accepts one of many messages with one key that are sent at once", function*(world) {
+    const { id, store } = world
+    yield* store.append([create(world, id("a"))])
+    const all = Array.from({ length: 24 }, (_, index) => send(world, id("a"), { key: "k", message: `${index}` }))
+    const answers = yield* Effect.all(all, { concurrency: "unbounded" })
+    yield* equal("the answers", new Set(answers.map((_) => _._tag)), new Set(["Sent" as const]))
+    yield* equal("the inbox", (yield* store.inbox(id("a"), 0)).length, 1)
+    yield* equal("the count", (yield* store.read(id("a")))?.mail, 1)
+  }),
+
+  promise("takes what is answered out of the inbox with the append that answers it, and with no other", function*(
+    world
+  ) {
+    const { id, store } = world
+    yield* store.append([create(world, id("a")), create(world, id("b"))])
+    for (const name of ["a", "a", "a", "b"]) yield* send(world, id(name))
+    const numbers = (name: string) => Effect.map(store.inbox(id(name), 0), (mail) => mail.map((_) => _.number))
+    const [refused] = yield* store.append([next(id("a"), 0, { token: "zombie", answered: [1, 2, 3] })])
+    yield* equal("one that is refused", refused, false)
+    yield* equal("its inbox", yield* numbers("a"), [1, 2, 3])
+    const kept = yield* store.append([
+      next(id("a"), 1, { answered: [2] }),
+      next(id("b"), 0, { token: "zombie", answered: [1] })
+    ])
+    yield* equal("one of two", kept, [true, false])
+    yield* equal("an answered one in the middle", yield* numbers("a"), [1, 3])
+    yield* equal("another's", yield* numbers("b"), [1])
+    yield* equal("the next number", yield* Effect.andThen(send(world, id("a")), numbers("a")), [1, 3, 4])
+  }),
+
+  promise("creates an execution with its first messages, or with neither", function*(world) {
+    const { id, saga, store, worker } = world
+    const mail = [{ message: "\"1\"", key: "k" }, { message: "\"2\"" }]
+    const first = create(world, id("a"), { wakeAt: 7 }, { create: { name: saga, payload: "{}", mail } })
+    yield* equal("it is kept", yield* store.append([first, create(world, id("b"))]), [true, true])
+    yield* equal("the inbox", yield* store.inbox(id("a"), 0), [
+      { number: 1, message: "\"1\"" },
+      { number: 2, message: "\"2\"" }
+    ])
+    yield* equal("another's", yield* store.inbox(id("b"), 0), [])
+    const row = yield* store.read(id("a"))
+    yield* equal("the row", [row?.mail, row?.received, row?.wakeAt], [2, 0, 7])
+    const again = { ...first, token: "another" }
+    yield* equal("again", yield* store.append([again]), [false])
+    yield* equal("what is there stays", yield* store.read(id("a")), row)
+    yield* equal("its key is known", yield* send(world, id("a"), { key: "k" }), { _tag: "Sent", worker: null })
+    yield* equal("the count", (yield* store.read(id("a")))?.mail, 2)
+    const claimed = yield* claim(world, worker(1), { now: 7 })
+    yield* equal("it is claimed", claimed.map((_) => _.id), [id("a")])
+  }),
+
   promise("accepts no message for an execution that has ended", function*(world) {
     for (let round = 0; round < 20; round++) yield* contend(world, round)
   }),
@@ -153,7 +227,8 @@ const contend = Effect.fnUntraced(function*(world: World, round: number) {
   yield* equal("the count", row?.mail, sent._tag === "Sent" ? 1 : 0)
   yield* equal("the inbox", (yield* store.inbox(execution, 0)).length, sent._tag === "Sent" ? 1 : 0)
   yield* equal("it ended", row?.status, "completed")
-  yield* equal("it is not due", row?.wakeAt, null)
+  // What nobody read before the end is looked at after it.
+  yield* equal("when it is due", row?.wakeAt, sent._tag === "Sent" ? 1_000 + end.seq : null)
   yield* equal<SendResult>("a later one", yield* send(world, execution, { refuse }), {
     _tag: "Refused",
     status: "completed"

@@ -217,7 +217,8 @@ const act = (
     Effect.provideContext(
       Context.make(Step.StepContext, { execution: "laws", step: request.name, key, stepKey, attempt: 1, epoch: 0 })
         .pipe(
-          Context.add(Execution.Waiting, { sleep: () => Effect.void })
+          Context.add(Execution.Waiting, { sleep: () => Effect.void }),
+          Context.add(Execution.Inbox, { receive: ({ name }) => Effect.die(new Error(`nobody sends ${name} here`)) })
         )
     )
   )
