@@ -99,6 +99,21 @@ export interface ReceiveRequest {
 }
 
 /**
+ * A race is over. `winner`: who ended first, from 0. `losers`: the scopes of the others, to be undone once they have
+ * settled. `settled`: returns once their fibers have ended.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface RaceRequest {
+  readonly _tag: "Race"
+  readonly name: string
+  readonly winner: number
+  readonly losers: ReadonlyArray<string>
+  readonly settled: Effect.Effect<void>
+}
+
+/**
  * A signal as its receiver gets it.
  *
  * @category models
@@ -132,6 +147,7 @@ export type Request =
   | { readonly _tag: "Publish"; readonly key: string; readonly value: unknown }
   | { readonly _tag: "Version"; readonly change: string; readonly min: number; readonly max: number }
   | ReceiveRequest
+  | RaceRequest
 
 // ---------------------------------------------------------------------------------------------------------------------
 // services

@@ -204,8 +204,9 @@ export const decodeEnd: (text: string) => Effect.Effect<End, Schema.SchemaError>
  * predecessor. `value`, `error` hold what the step's schemas encoded. `wakeAt` is the time chosen for the next attempt:
  * it is read back and never computed again. `found`: a `check` found that it had happened. `mail` is the number of the
  * inbox row that the entry answers, and which goes with it. `deadline` is a time as well. An absent `version` is 1. The
- * name of what was published is its key. A `Suspended` without `wakeAt` waits for a message alone. `MailUndelivered`
- * says what nobody received before the end, and may follow it; without `message` nobody could read it.
+ * name of what was published is its key. A `Suspended` without `wakeAt` waits for a message alone. `losers` are the
+ * scopes that a race leaves to be undone. `MailUndelivered` says what nobody received before the end, and may follow
+ * it; without `message` nobody could read it.
  *
  * @category models
  * @since 0.1.0
@@ -294,6 +295,7 @@ export const Entry = Schema.Union([
     signal: Schema.String,
     value: Schema.Json
   }),
+  Schema.TaggedStruct("RaceWon", { ...at, ...ref, winner: Schema.Int, losers: Schema.Array(Schema.String) }),
   Schema.TaggedStruct("MailUndelivered", { ...at, mail: Schema.Int, message: Schema.optionalKey(Mail) }),
   ...End.members
 ])

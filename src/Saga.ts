@@ -445,6 +445,16 @@ export const scoped = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A
     })
   )
 
+export {
+  /**
+   * Runs several parts of a body at once, and ends as the first that ends; what the others did is undone.
+   *
+   * @category combinators
+   * @since 0.1.0
+   */
+  race
+} from "./internal/race.ts"
+
 /**
  * Runs steps of one type one after the other: what each did, in their order. They are undone like all others.
  *

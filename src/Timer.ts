@@ -10,7 +10,11 @@
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import { Waiting } from "./Execution.ts"
+import { dual } from "effect/Function"
+import * as Option from "effect/Option"
+import { type Execution, Waiting } from "./Execution.ts"
+import { named } from "./internal/race.ts"
+import { TimedOut } from "./internal/timedOut.ts"
 import type { Literal } from "./internal/types.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -52,8 +56,77 @@ export const sleepUntil = <const Name extends string>(
   wait(name, { time: Math.min(DateTime.toEpochMillis(DateTime.makeUnsafe(time)), maxTime) })
 
 // ---------------------------------------------------------------------------------------------------------------------
+// combinators
+// ---------------------------------------------------------------------------------------------------------------------
+
+/**
+ * Gives a part of a body so much time, durably; then it fails with `Step.TimedOut`, in which `step` is `name`.
+ *
+ * **Details**
+ *
+ * A `Saga.race` with a timer of this name: when the time is over, what the part waits for is withdrawn, a step of it in
+ * flight goes on under the executor, and what it did is undone as soon as that has settled. The body goes on at once.
+ *
+ * **Gotchas**
+ *
+ * `Effect.timeout` over steps waits for the step that is in flight, and undoes nothing.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const timeout: {
+  <const Name extends string>(
+    name: Literal<Name>,
+    duration: Duration.Input
+  ): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | TimedOut, R | Execution | Waiting>
+  <A, E, R, const Name extends string>(
+    self: Effect.Effect<A, E, R>,
+    name: Literal<Name>,
+    duration: Duration.Input
+  ): Effect.Effect<A, E | TimedOut, R | Execution | Waiting>
+} = dual(
+  3,
+  <A, E, R>(self: Effect.Effect<A, E, R>, name: string, duration: Duration.Input) =>
+    Effect.flatMap(
+      within(self, name, duration),
+      (result) => Option.isSome(result) ? Effect.succeed(result.value) : Effect.fail(new TimedOut({ step: name }))
+    )
+)
+
+/**
+ * Gives a part of a body so much time, durably: its result, or none. Otherwise as `timeout`.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const timeoutOption: {
+  <const Name extends string>(
+    name: Literal<Name>,
+    duration: Duration.Input
+  ): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<Option.Option<A>, E, R | Execution | Waiting>
+  <A, E, R, const Name extends string>(
+    self: Effect.Effect<A, E, R>,
+    name: Literal<Name>,
+    duration: Duration.Input
+  ): Effect.Effect<Option.Option<A>, E, R | Execution | Waiting>
+} = dual(
+  3,
+  <A, E, R>(self: Effect.Effect<A, E, R>, name: string, duration: Duration.Input) => within(self, name, duration)
+)
+
+// ---------------------------------------------------------------------------------------------------------------------
 // internal
 // ---------------------------------------------------------------------------------------------------------------------
+
+const within = <A, E, R>(
+  self: Effect.Effect<A, E, R>,
+  name: string,
+  duration: Duration.Input
+): Effect.Effect<Option.Option<A>, E, R | Execution | Waiting> =>
+  named<Option.Option<A>, E, R | Waiting>(name, [
+    Effect.map(self, Option.some),
+    Effect.map(wait(name, { millis: toMillis(duration) }), Option.none)
+  ])
 
 const wait = (name: string, until: { readonly time: number } | { readonly millis: number }) =>
   Effect.withFiber((fiber) => Effect.flatMap(Waiting, (waiting) => waiting.sleep(name, until, fiber)))

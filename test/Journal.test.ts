@@ -295,6 +295,7 @@ describe("the stored form", () => {
     `{"_tag":"ReceiveWithdrawn","at":1,"name":"Paid","path":"0","occurrence":1}`,
     `{"_tag":"CompensationSignalReceived","at":1,"name":"A","wait":"Paid#2","mail":3,"signal":"Paid","value":1}`,
     `{"_tag":"MailUndelivered","at":1,"mail":3,"message":{"_tag":"Signal","signal":"Paid","payload":1}}`,
+    `{"_tag":"RaceWon","at":1,"name":"race","occurrence":1,"winner":0,"losers":[":1"]}`,
     `{"_tag":"MailUndelivered","at":1,"mail":3}`
   ]
   for (const text of golden) {

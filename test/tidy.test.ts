@@ -49,6 +49,7 @@ const ranks: ReadonlyArray<ReadonlyArray<string>> = [
     "Saga",
     "internal/step",
     "internal/messages",
+    "internal/race",
     "internal/body",
     "internal/definition",
     "internal/transact"

@@ -277,6 +277,7 @@ export const requestName = (request: Execution.Request): string => {
     case "Step":
     case "Timer":
     case "Receive":
+    case "Race":
       return request.name
     case "PointOfNoReturn":
       return "the point of no return"

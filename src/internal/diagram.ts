@@ -111,6 +111,8 @@ export const events = (scene: Scene.Scene, entry: Entry): ReadonlyArray<Event> =
       return note(`${Wording.name(entry.signal)} received`)
     case "CompensationSignalReceived":
       return note(`undoing ${scene.nameOf(entry)} received ${Wording.name(entry.signal)}`, true)
+    case "RaceWon":
+      return note(`a race is won by number ${entry.winner + 1}`)
     case "MailUndelivered":
       return note(`undelivered: ${Wording.mail(entry.message)}`)
     case "CancelRequested":

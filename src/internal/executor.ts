@@ -447,7 +447,7 @@ const complete = Effect.fnUntraced(function*(run: Run.Run, value: unknown) {
     Intake.passPivot(run)
     return yield* Intake.quiesce(run)
   }
-  if (!Intake.allCommitted(run)) return
+  if (!Intake.allCommitted(run) || Run.unsettled(run)) return
   const json = yield* stored(run, run.handler.definition.success.encode(value))
   if (Result.isFailure(json)) {
     return Run.park(run, { _tag: "Unencodable", what: "the saga's result", message: json.failure })

@@ -168,6 +168,10 @@ const step = (state: JournalState, entry: Entry): string | undefined => {
     case "CompensationSucceeded":
     case "CompensationFailed":
       return compensationEntry(state, entry)
+    case "RaceWon":
+      if (state.rollback !== undefined) return "an execution that rolls back"
+      for (const scope of entry.losers) state.undoing.add(scope)
+      return undefined
     case "SignalAwaited":
     case "SignalReceived":
     case "ReceiveWithdrawn":

@@ -8,7 +8,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type { Request } from "../Execution.ts"
+import type { RaceRequest, Request } from "../Execution.ts"
 import type * as Journal from "../Journal.ts"
 import * as Attempt from "./attempt.ts"
 import type * as Body from "./body.ts"
@@ -44,6 +44,10 @@ export const quiesce = Effect.fnUntraced(function*(run: Run.Run) {
     }
     const asked = body.takeAsked()
     withdrawn.push(...body.takeWithdrawn())
+    if (run.postponed.length > 0 && !Undoing.losing(run)) {
+      asked.push(...run.postponed.filter((one) => !one.answered))
+      run.postponed = []
+    }
     const commit = nextCommit(run)
     if (commit !== undefined) asked.push(commit)
     if (asked.length === 0 && withdrawn.length === 0) {
@@ -71,10 +75,14 @@ export const accept = (run: Run.Run, asked: Body.Asked): void => {
   const { request } = asked
   if (core.seal !== undefined || (core.draining && !goesWithAPivot(request))) return
   if (Undoing.undone(run, asked)) {
-    const message = `${asked.name} was asked in a Saga.scoped that has failed: join inside it what you fork inside it`
+    const message = `${asked.name} was asked in a Saga.scoped that has failed, or in a part that has lost a race: ` +
+      "join inside it what you fork inside it"
     Run.defect(run, undefined, message)
     return
   }
+  // What cannot be undone comes after what is to be undone.
+  const decides = request._tag === "PointOfNoReturn" || (request._tag === "Step" && request.kind === "pivot")
+  if (decides && Undoing.losing(run)) return void run.postponed.push(asked)
   switch (request._tag) {
     case "Step":
       return acceptStep(run, asked)
@@ -125,6 +133,8 @@ export const accept = (run: Run.Run, asked: Body.Asked): void => {
       return Notes.publish(run, asked)
     case "Version":
       return Notes.version(run, asked)
+    case "Race":
+      return acceptRace(run, asked, request)
   }
 }
 
@@ -218,6 +228,21 @@ const acceptSteps = (run: Run.Run, asked: Body.Asked, names: ReadonlyArray<strin
     steps: held.map((_) => _.ref)
   })
   run.startNow.push(task)
+}
+
+const acceptRace = (run: Run.Run, asked: Body.Asked, request: RaceRequest): void => {
+  const { core } = run
+  if (core.pivotPassed && request.losers.some((scope) => Undoing.holds(run, scope))) {
+    return void Run.defect(
+      run,
+      undefined,
+      "after the point of no return nothing can be compensated: let races end before it"
+    )
+  }
+  const { winner } = request
+  const losers = Undoing.lose(run, asked, request)
+  Core.record(core, { _tag: "RaceWon", at: Core.now(core), ...Core.refOf(asked), winner, losers })
+  Run.answer(run, asked, Exit.void, core.at)
 }
 
 const acceptStep = (run: Run.Run, asked: Body.Asked): void => {

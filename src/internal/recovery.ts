@@ -368,6 +368,9 @@ const intend = (
     run.tasks.set(key, Intake.timerTask(key, asked, entry.wakeAt))
   } else if (entry._tag === "SignalAwaited" && request._tag === "Receive") {
     run.tasks.set(key, Receiving.task(key, asked, request, entry.at))
+  } else if (entry._tag === "RaceWon" && request._tag === "Race" && request.winner === entry.winner) {
+    Undoing.lose(run, asked, request, entry.losers)
+    Run.answer(run, asked, Exit.void, entry.at)
   } else if (entry._tag === "RollbackStarted" && request._tag === "RollbackScope") {
     const { cause, scope } = request
     run.tasks.set(key, { _tag: "Scope", key, asked, scope, cause, phase: "ready" })
@@ -506,6 +509,8 @@ const describeAsked = (asked: Body.Asked): string => {
       return `timer ${Journal.refName(Core.refOf(asked))}`
     case "Receive":
       return `the wait for ${Journal.refName(Core.refOf(asked))}`
+    case "Race":
+      return `${Journal.refName(Core.refOf(asked))} won by number ${asked.request.winner + 1}`
     case "RollbackScope":
       return `the roll-back of scope ${asked.request.scope}`
     case "RollbackSteps":

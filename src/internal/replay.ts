@@ -8,7 +8,7 @@
 import * as Journal from "../Journal.ts"
 
 type IntentEntry = Journal.EntryOf<
-  "StepStarted" | "TimerSet" | "RollbackStarted" | "StepsRollbackStarted" | "SignalAwaited"
+  "StepStarted" | "TimerSet" | "RollbackStarted" | "StepsRollbackStarted" | "SignalAwaited" | "RaceWon"
 >
 type AnswerEntry = Journal.EntryOf<
   | "StepSucceeded"
@@ -53,6 +53,7 @@ export const keys = {
   published: (ref: Journal.Ref): string => `u${Journal.refKey(ref)}`,
   version: (ref: Journal.Ref): string => `v${Journal.refKey(ref)}`,
   receive: (ref: Journal.Ref): string => `m${Journal.refKey(ref)}`,
+  race: (ref: Journal.Ref): string => `w${Journal.refKey(ref)}`,
   pivot: "p"
 }
 
@@ -129,6 +130,9 @@ export const plan = (entries: Iterable<Journal.Entry>): ReadonlyArray<Instructio
         break
       case "SignalAwaited":
         instructions.push({ _tag: "Intent", key: keys.receive(entry), entry })
+        break
+      case "RaceWon":
+        instructions.push({ _tag: "Intent", key: keys.race(entry), entry })
         break
       case "SignalReceived":
       case "ReceiveWithdrawn":
@@ -219,5 +223,7 @@ export const describe = (instruction: Instruction): string => {
     case "SignalReceived":
     case "ReceiveWithdrawn":
       return `the wait for ${Journal.refName(entry)}`
+    case "RaceWon":
+      return `${Journal.refName(entry)} won by number ${entry.winner + 1}`
   }
 }

@@ -51,6 +51,8 @@ export interface ScopeTask {
   readonly asked: Body.Asked
   readonly scope: string
   readonly cause: Cause.Cause<unknown>
+  /** It lost a race: nobody waits for it, but what cannot be taken back does. */
+  readonly lost?: true
   phase: "ready" | "running" | "done"
 }
 
@@ -126,6 +128,8 @@ export interface Run {
   committed: number
   /** What the body noted while it replayed. */
   readonly notes: Notes
+  /** What decides, asked for while something that lost a race is not undone yet. */
+  postponed: Array<Body.Asked>
   /** Recorded, to be started at once. */
   startNow: Array<Task>
   /** Recorded, to be started when that is durable. */
@@ -183,6 +187,7 @@ export const make = (options: {
     commits: [],
     committed: 0,
     notes: { written: new Set(), unwritten: [], versions: new Map(), unmarked: new Map() },
+    postponed: [],
     startNow: [],
     startDurable: [],
     lenient: false,
@@ -213,6 +218,8 @@ export const keyOf = (asked: Body.Asked): string => {
       return Replay.keys.timer(Core.refOf(asked))
     case "Receive":
       return Replay.keys.receive(Core.refOf(asked))
+    case "Race":
+      return Replay.keys.race(Core.refOf(asked))
     case "RollbackScope":
       return Replay.keys.scope(asked.request.scope)
     case "RollbackSteps":

@@ -114,6 +114,8 @@ export const sentences = (scene: Scene.Scene, entry: Entry): ReadonlyArray<Said>
       return [["withdrawn", `The wait for ${waitedFor(scene, entry)} was given up.`]]
     case "CompensationSignalReceived":
       return [["waits", `${undoing(scene, entry, "Undoing")} received signal ${Wording.name(entry.signal)}.`]]
+    case "RaceWon":
+      return [["waits", raceWon(scene, entry)]]
     case "MailUndelivered":
       return [["asked", Wording.capital(`Nobody received ${Wording.mail(entry.message)} before the end.`)]]
     case "ParkRequested":
@@ -269,6 +271,17 @@ const suspended = ({ at, wakeAt }: EntryOf<"Suspended">): string =>
   wakeAt === undefined
     ? "It left memory until a message comes."
     : `Nothing is due for ${Wording.duration(wakeAt - at)}: it left memory until then.`
+
+/** What is in flight among the others is undone once it has succeeded. */
+const raceWon = (scene: Scene.Scene, { losers, winner }: EntryOf<"RaceWon">): string => {
+  const held = losers.flatMap((scope) => Scene.heldWithin(scene, scope).map(({ ref }) => scene.nameOf(ref)))
+  const rest = losers.length === 0
+    ? ""
+    : held.length === 0
+    ? " What the others have under way is undone once it has happened."
+    : ` What the others did is undone: ${Wording.list(held)}.`
+  return `Number ${winner + 1} won a race.${rest}`
+}
 
 const waitedFor = ({ state }: Scene.Scene, ref: Ref): string =>
   Wording.list((state.awaiting.get(refKey(ref))?.signals ?? [ref.name]).map(Wording.name))

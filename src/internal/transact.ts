@@ -21,6 +21,7 @@ import { Parked, type ParkReason, SagaError, type Unresolved } from "../SagaErro
 import { StepContext, TimedOut } from "../Step.ts"
 import * as Attempt from "./attempt.ts"
 import { InterruptGrace } from "./limits.ts"
+import { isWithin } from "./ref.ts"
 
 /**
  * Runs a body without a journal. See `Saga.transact`.
@@ -94,6 +95,11 @@ const seam = (state: State): Execution.Execution["Service"] => ({
         return runStep(state, request, fiber.context, fiber.getRef(Execution.CurrentScope))
       case "Timer":
         return sleep(request.until)
+      case "Race":
+        return Effect.andThen(
+          request.settled,
+          rollbackWhere(state, (one) => request.losers.some((scope) => isWithin(one.scope, scope)), Cause.empty)
+        )
       case "Receive":
         return inbox.receive(request, fiber)
       case "PointOfNoReturn":
@@ -104,7 +110,7 @@ const seam = (state: State): Execution.Execution["Service"] => ({
       case "RollbackScope":
         return rollbackWhere(
           state,
-          (one) => one.scope === request.scope || one.scope.startsWith(`${request.scope}/`),
+          (one) => isWithin(one.scope, request.scope),
           request.cause
         )
       case "RollbackSteps":

@@ -7,6 +7,7 @@
  */
 import * as Cause from "effect/Cause"
 import * as Exit from "effect/Exit"
+import type { RaceRequest } from "../Execution.ts"
 import * as Journal from "../Journal.ts"
 import { Cancelled, DeadlineExceeded, RolledBackByDefect, RolledBackByOperator, SagaError } from "../SagaError.ts"
 import type { Asked } from "./body.ts"
@@ -68,6 +69,49 @@ export const scope = (run: Run.Run, task: Run.ScopeTask): void => {
     scopeDone(run, task)
     if (core.seal === undefined) Run.answer(run, task.asked, Exit.void, core.at)
   })
+}
+
+/**
+ * A race is won: what the others have in flight settles, then what they did is undone. `losers` are those that have
+ * something to undo, as the journal says, or as it is now.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const lose = (
+  run: Run.Run,
+  asked: Asked,
+  request: RaceRequest,
+  losers: ReadonlyArray<string> = request.losers.filter((scope) => hasActed(run, scope))
+): ReadonlyArray<string> => {
+  for (const scope of request.losers) {
+    const task: Run.ScopeTask = {
+      _tag: "Scope",
+      key: Replay.keys.scope(scope),
+      // Nobody hears the answer.
+      asked: { ...asked, name: scope, withdrawn: true, answered: true, answer: () => {} },
+      scope,
+      cause: Cause.empty,
+      lost: true,
+      phase: losers.includes(scope) ? "ready" : "done"
+    }
+    run.tasks.set(task.key, task)
+    if (task.phase === "ready" && run.mode === "live") run.startNow.push(task)
+  }
+  return losers
+}
+
+/**
+ * Whether something that lost a race is not undone yet.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const losing = (run: Run.Run): boolean => {
+  for (const task of run.tasks.values()) {
+    if (task._tag === "Scope" && task.lost === true && task.phase !== "done") return true
+  }
+  return false
 }
 
 /**
@@ -226,6 +270,16 @@ const isTaken = (run: Run.Run, one: Held): boolean => {
     if (task._tag === "Steps" ? task.steps.includes(one.key) : inScope(one.asked, task.scope)) return true
   }
   return false
+}
+
+/** Timers and receives leave nothing behind. */
+const hasActed = (run: Run.Run, scope: string): boolean => {
+  for (const one of run.held.values()) if (inScope(one.asked, scope)) return true
+  for (const task of run.tasks.values()) {
+    if (task.phase === "done" || task._tag === "Timer" || task._tag === "Receive") continue
+    if (Journal.isWithin(task._tag === "Scope" ? task.scope : task.asked.scope, scope)) return true
+  }
+  return run.commits.some((asked) => inScope(asked, scope))
 }
 
 const inScope = (asked: Asked, scope: string): boolean => Journal.isWithin(asked.scope, scope)

@@ -686,6 +686,7 @@ const models: Readonly<Record<Tag, readonly [of: "ref" | "saga", fields: Model]>
   SignalReceived: ["ref", { mail: fc.nat(), signal: names, value: json }],
   ReceiveWithdrawn: ["ref", {}],
   CompensationSignalReceived: ["ref", { wait: names, mail: fc.nat(), signal: names, value: json }],
+  RaceWon: ["ref", { winner: fc.nat(3), losers: fc.array(scope, { maxLength: 2 }) }],
   MailUndelivered: ["saga", { mail: fc.nat(), message: optional(message) }],
   SagaCompleted: ["saga", { value: json }],
   SagaRolledBack: ["saga", { cause }],

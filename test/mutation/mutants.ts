@@ -22,6 +22,8 @@ const doubt = ["test/semantics/doubt.test.ts"]
 const replay = ["test/semantics/replay.test.ts", "test/semantics/body.test.ts"]
 const rollback = ["test/semantics/rollback.test.ts", "test/semantics/compensation.test.ts"]
 const inspector = ["test/SagaInspector.test.ts"]
+const signals = ["test/semantics/signals.test.ts"]
+const races = ["test/semantics/race.test.ts"]
 const suspension = ["test/semantics/suspension.test.ts"]
 
 const started = "{ _tag: \"CompensationStarted\", at: Core.now(core), ...held.ref }"
@@ -228,8 +230,8 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     bug: "mail that came after its owner last looked is slept on",
     file: "src/internal/memory.ts",
-    find: "update.worker === null && row.mail > update.received && !isEnded(update.status)",
-    replace: "update.worker === null && row.mail < 0",
+    find: "update.worker === null && row.mail > update.received",
+    replace: "update.worker === null && false",
     tests: memory
   },
   {
@@ -276,14 +278,6 @@ export const mutants: ReadonlyArray<Mutant> = [
     tests: suspension
   },
   {
-    bug: "a worker gives back what it has claimed again, on behalf of who had it before",
-    file: "src/SagaWorker.ts",
-    find: "lease.worker() === worker && !taking.has(id)",
-    replace: "lease.worker() === worker",
-    tests: ["test/simulation/simulation.test.ts"],
-    only: "always the same"
-  },
-  {
     bug: "a worker runs what it claimed while it was on its way back to the store",
     file: "src/SagaWorker.ts",
     find: "    if (leaving.has(id)) {",
@@ -303,5 +297,76 @@ export const mutants: ReadonlyArray<Mutant> = [
     find: "if (task.phase === \"done\" || (task._tag === \"Scope\" && task.scope === scope)) continue",
     replace: "if (task.phase === \"done\" || task._tag === \"Scope\") continue",
     tests: rollback
+  },
+  {
+    bug: "a signal stays in the inbox when it is received",
+    file: "src/internal/executor.ts",
+    find: "...(answered.length === 0 ? undefined : { answered })",
+    replace: "",
+    tests: signals
+  },
+  {
+    bug: "a signal that is received is not durable before what follows",
+    file: "src/internal/receiving.ts",
+    find:
+      "Core.record(core, { _tag: \"SignalReceived\", at: Core.now(core), ...task.ref, mail, signal, value: payload })",
+    replace: "",
+    tests: signals
+  },
+  {
+    bug: "signals are given all at once, also to who has lost its race by then",
+    file: "src/internal/receiving.ts",
+    find: "const receiver = [...core.receivers].find((_) => _.kinds.has(letter.signal) && _.listens())",
+    replace: "const receiver = [...core.receivers].findLast((_) => _.kinds.has(letter.signal) && _.listens())",
+    tests: signals
+  },
+  {
+    bug: "a signal is received by a body that is cancelled",
+    file: "src/internal/receiving.ts",
+    find: "!task.asked.withdrawn && core.seal === undefined",
+    replace: "true",
+    tests: [...signals, ...races]
+  },
+  {
+    bug: "signals that nobody waited for are forgotten when an execution is taken up again",
+    file: "src/internal/mail.ts",
+    find: "yield* inbox(run, 0)",
+    replace: "yield* inbox(run, run.received)",
+    tests: signals
+  },
+  {
+    bug: "what nobody has received is not told with the end",
+    file: "src/internal/run.ts",
+    find: "if (next !== \"parked\") undelivered(run, entry.at)",
+    replace: "",
+    tests: signals
+  },
+  {
+    bug: "two signals with one key are two",
+    file: "src/internal/memory.ts",
+    find: "state.keys.get(execution)?.has(key) === true",
+    replace: "false",
+    tests: [...memory, ...signals]
+  },
+  {
+    bug: "what loses a race stays",
+    file: "src/internal/intake.ts",
+    find: "const losers = Undoing.lose(run, asked, request)",
+    replace: "const losers = Undoing.lose(run, asked, request, [])",
+    tests: races
+  },
+  {
+    bug: "the point of no return does not wait for what lost a race",
+    file: "src/internal/intake.ts",
+    find: "if (decides && Undoing.losing(run))",
+    replace: "if (false as boolean)",
+    tests: races
+  },
+  {
+    bug: "the winner of a race is not compared on replay",
+    file: "src/internal/recovery.ts",
+    find: " && request.winner === entry.winner",
+    replace: "",
+    tests: races
   }
 ]
