@@ -65,11 +65,14 @@ layer(Layer.orDie(onPostgres as Layer.Layer<SagaStore.SagaStore, unknown>), { ex
           )
           const send = (amount: number) =>
             Effect.forEach(ids, (id) =>
-              Effect.all([
+              // The last payment ends it: nothing else is accepted then.
+              Effect.andThen(
                 client.use(definition.signal(id, Note, "by the way")),
-                client.use(definition.signal(id, Paid, amount, { key: `${amount}` })),
-                client.use(definition.signal(id, Paid, amount, { key: `${amount}` }))
-              ], { concurrency: "unbounded" }), { concurrency: 4 })
+                Effect.all([
+                  client.use(definition.signal(id, Paid, amount, { key: `${amount}` })),
+                  client.use(definition.signal(id, Paid, amount, { key: `${amount}` }))
+                ], { concurrency: "unbounded" })
+              ), { concurrency: 4 })
           yield* send(2)
           yield* Effect.sleep("1 second")
           yield* first.stop
