@@ -10,7 +10,7 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Journal from "../Journal.ts"
-import type { Row } from "../SagaStore.ts"
+import type { Row, StoreError } from "../SagaStore.ts"
 import * as Core from "./core.ts"
 import * as Replay from "./replay.ts"
 import { judge } from "./resolution.ts"
@@ -35,7 +35,7 @@ export const read = Effect.fnUntraced(function*(run: Run.Run) {
   const { core } = run
   // A park that is decided comes first: what was sent meanwhile makes the parked execution due again.
   if (core.seal?._tag === "Park") return
-  for (const { mail, message } of yield* inbox(run, run.received)) {
+  for (const { mail, message } of yield* Effect.orElseSucceed(inbox(run, run.received), () => [])) {
     if (message === undefined) continue
     if (message._tag === "Signal") {
       put(run, mail, message)
@@ -64,7 +64,7 @@ export const read = Effect.fnUntraced(function*(run: Run.Run) {
  */
 export const take = Effect.fnUntraced(function*(run: Run.Run, entries: ReadonlyArray<Journal.Entry>) {
   const { core } = run
-  // Signals that nobody has received stay in the inbox.
+  // Signals that nobody has received stay in the inbox. Nothing tells of them again: without them it does not go on.
   for (const { mail, message } of yield* inbox(run, 0)) {
     if (message === undefined) continue
     if (message._tag === "Signal") {
@@ -181,11 +181,13 @@ interface Letter {
 }
 
 /** What came in beyond `after`, and signals that lie there already; each is received once somebody looks at it. */
-const inbox = Effect.fnUntraced(function*(run: Run.Run, after: number): Effect.fn.Return<Iterable<Letter>> {
-  const mail = yield* Effect.result(run.store.encoded.inbox(run.core.id, after))
-  if (Result.isFailure(mail)) return []
+const inbox = Effect.fnUntraced(function*(
+  run: Run.Run,
+  after: number
+): Effect.fn.Return<Iterable<Letter>, StoreError> {
+  const mail = yield* run.store.encoded.inbox(run.core.id, after)
   const letters: Array<Letter> = []
-  for (const { message, number } of mail.success) {
+  for (const { message, number } of mail) {
     const decoded = decode(message)
     const seen = number <= run.received
     if (seen && (Result.isFailure(decoded) || decoded.success._tag !== "Signal")) continue

@@ -314,7 +314,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     tests: signals
   },
   {
-    bug: "signals are given all at once, also to who has lost its race by then",
+    bug: "who asked last is given the first signal",
     file: "src/internal/receiving.ts",
     find: "const receiver = [...core.receivers].find((_) => _.kinds.has(letter.signal) && _.listens())",
     replace: "const receiver = [...core.receivers].findLast((_) => _.kinds.has(letter.signal) && _.listens())",

@@ -436,6 +436,26 @@ describe("a signal and a roll-back", () => {
       }
     }).pipe(Effect.scoped))
 
+  it.effect("a cancel beside a signal, read together in memory: nothing more is received", () =>
+    Effect.gen(function*() {
+      const cancel = { _tag: "Cancel" }
+      const paid = { _tag: "Signal", signal: "Paid", payload: 1 }
+      for (const both of [[cancel, paid], [paid, cancel]]) {
+        const world = yield* World.make(paidBetween())
+        yield* world.start
+        yield* World.quiet
+        for (const message of both) {
+          const send = { execution: id, message: JSON.stringify(message), now: 0, refuse: [] }
+          yield* Effect.orDie(world.recorded.store.encoded.send(send))
+        }
+        yield* TestClock.adjust("2 seconds")
+        assert.strictEqual(reasonOf(yield* world.result)._tag, "Cancelled")
+        const tags = (yield* world.entries).map(({ _tag }) => _tag)
+        assert.notInclude(tags, "SignalReceived")
+        assert.include(tags, "MailUndelivered")
+      }
+    }).pipe(Effect.scoped))
+
   it.effect("a deadline that passes while it waits rolls it back, in memory and out of it", () =>
     Effect.gen(function*() {
       for (const deadline of ["5 seconds", "1 hour"] as const) {
@@ -537,6 +557,49 @@ describe("a signal and a park", () => {
       assert.deepStrictEqual(unread, [])
       assert.deepStrictEqual(signals.map(({ payload, status }) => [payload, status]), [[6, "undelivered"]])
       assert.deepStrictEqual(yield* inbox(world), [])
+    }).pipe(Effect.scoped))
+})
+
+describe("an inbox that cannot be read", () => {
+  it.effect("when an execution is taken up: it is taken up again, and what lies there is not forgotten", () =>
+    Effect.gen(function*() {
+      const live = World.body(({ step }) =>
+        Effect.gen(function*() {
+          yield* Signal.receive(Paid)
+          yield* step("A")
+          return yield* Signal.receive(Note)
+        })
+      )
+      const world = yield* World.make(live)
+      yield* world.start
+      yield* world.signal(Note, "seen before")
+      yield* World.quiet
+      yield* TestClock.adjust("11 seconds")
+      yield* World.quiet
+      const { encoded } = world.recorded.store
+      const left = yield* World.cut(world.recorded, id, (yield* world.journal).length)
+      assert.strictEqual((yield* Effect.orDie(encoded.read(id)))?.received, 1)
+      let failures = 2
+      const store = SagaStore.make({
+        ...left.store.encoded,
+        inbox: (execution, after) =>
+          Effect.suspend(() =>
+            failures-- > 0
+              ? Effect.fail(new SagaStore.StoreError({ operation: "inbox", retryable: true, cause: "no answer" }))
+              : left.store.encoded.inbox(execution, after)
+          )
+      })
+      const parts = World.makeParts()
+      const context = yield* Effect.orDie(Layer.build(
+        Layer.provideMerge(
+          live({ ...World.steps(parts), parts }),
+          Layer.provide(Layer.fresh(SagaEngine.layer), Layer.succeed(SagaStore.SagaStore, store))
+        )
+      ))
+      yield* Effect.provideContext(definition.signal(id, Paid, 1), context)
+      const exit = yield* World.ended(Effect.provideContext(definition.result(id), context))
+      assert.deepStrictEqual(exit, Exit.succeed("seen before"))
+      assert.isBelow(failures, 0)
     }).pipe(Effect.scoped))
 })
 
