@@ -30,7 +30,8 @@ import { CurrentScope, Execution } from "../Execution.ts"
  *
  * **Gotchas**
  *
- * `Effect.race` and `Effect.timeout` over steps wait for the step, and undo nothing.
+ * A part that has lost asks for nothing more: a step in its finalizers is a bug, and parks. `Effect.race` and
+ * `Effect.timeout` over steps wait for the step, and undo nothing.
  *
  * @category combinators
  * @since 0.1.0

@@ -105,7 +105,7 @@ export const listen = (
   const sleeper = who === undefined ? undefined : { time: Infinity, who, stay }
   if (sleeper !== undefined) core.sleepers.add(sleeper)
   core.receivers.add(receiver)
-  const cancelTimer = who === undefined || stay <= core.clock.currentTimeMillisUnsafe()
+  const cancelTimer = who === undefined || stay === Infinity || stay <= core.clock.currentTimeMillisUnsafe()
     ? undefined
     : Core.wakeAt(core, stay, () => {})
   // It may have come already: then an event gives it.

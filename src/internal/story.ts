@@ -117,7 +117,7 @@ export const sentences = (scene: Scene.Scene, entry: Entry): ReadonlyArray<Said>
     case "RaceWon":
       return [["waits", raceWon(scene, entry)]]
     case "MailUndelivered":
-      return [["asked", Wording.capital(`Nobody received ${Wording.mail(entry.message)} before the end.`)]]
+      return [["asked", undelivered(entry)]]
     case "ParkRequested":
       return scene.next?._tag === "SagaParked"
         ? []
@@ -271,6 +271,11 @@ const suspended = ({ at, wakeAt }: EntryOf<"Suspended">): string =>
   wakeAt === undefined
     ? "It left memory until a message comes."
     : `Nothing is due for ${Wording.duration(wakeAt - at)}: it left memory until then.`
+
+const undelivered = ({ message }: EntryOf<"MailUndelivered">): string =>
+  message === undefined
+    ? "A message that nobody can read lay in its inbox at the end."
+    : `Nobody received ${Wording.mail(message)} before the end.`
 
 /** What is in flight among the others is undone once it has succeeded. */
 const raceWon = (scene: Scene.Scene, { losers, winner }: EntryOf<"RaceWon">): string => {

@@ -122,6 +122,40 @@ const doubted = [
   on(12_006, "SagaParked", { reason: { _tag: "Unknown", step: "Charge", message: "it timed out" }, unresolved: [] })
 ]
 
+const signalled = [
+  started,
+  on(1, "SignalAwaited", { name: "Paid, Called off", signals: ["Paid", "Called off"] }),
+  on(10_001, "Suspended", {}),
+  on(70_000, "Claimed", { worker: "worker-2" }),
+  on(70_001, "SignalReceived", { name: "Paid, Called off", mail: 2, signal: "Paid", value: 5 }),
+  begun(70_001, "Ship"),
+  done(70_004, "Ship"),
+  on(70_004, "MailUndelivered", { mail: 1, message: { _tag: "Signal", signal: "Note", payload: "x" } }),
+  on(70_004, "SagaCompleted", { value: null }),
+  on(70_010, "Claimed", { worker: "worker-2" }),
+  on(70_011, "MailUndelivered", { mail: 3, message: { _tag: "Cancel" } }),
+  on(70_011, "MailUndelivered", { mail: 4 })
+]
+
+const raced = [
+  started,
+  begun(1, "Fetch", "compensable", ":0"),
+  done(4, "Fetch"),
+  begun(4, "Train", "compensable", ":0"),
+  on(5, "TimerSet", { name: "an hour", wakeAt: start + 3_600_005 }),
+  on(6, "SignalAwaited", { name: "Paid", signals: ["Paid"] }),
+  on(3_600_005, "TimerFired", { name: "an hour" }),
+  on(3_600_005, "RaceWon", { name: "race", winner: 1, losers: [":0"] }),
+  on(3_600_005, "ReceiveWithdrawn", { name: "Paid" }),
+  done(3_700_000, "Train", 1),
+  undoing(3_700_000, "Train"),
+  undone(3_700_002, "Train"),
+  undoing(3_700_002, "Fetch"),
+  undone(3_700_003, "Fetch"),
+  on(3_700_003, "ScopeRolledBack", { scope: ":0" }),
+  on(3_700_003, "SagaCompleted", { value: null })
+]
+
 const anotherWay = [
   started,
   begun(1, "Reserve"),
@@ -324,6 +358,43 @@ or skip Charge, if it did not happen; or roll it back; or abandon it as it is.
  +1 m  It undoes Reserve.
  +1 m  The check found that Reserve had been undone.
  +1 m  The saga is rolled back after 1 m: nothing of what it did is left.
+`
+    ))
+
+  it("tells of signals: waited for, out of memory, received, and undelivered", () =>
+    told(
+      signalled,
+      `
+    +0 ms  The saga started.
+    +1 ms  The saga waits for Paid and "Called off".
+    +10 s  It left memory until a message comes.
++1 m 10 s  Worker worker-2 took it up again, as there was mail for it.
++1 m 10 s  Signal Paid was received.
++1 m 10 s  Ship succeeded in 3 ms.
++1 m 10 s  Nobody received signal Note before the end.
++1 m 10 s  The saga completed after 1 m 10 s.
++1 m 10 s  Worker worker-2 looked after it: mail had come before its end.
++1 m 10 s  Nobody received a cancel before the end.
++1 m 10 s  A message that nobody can read lay in its inbox at the end.
+`
+    ))
+
+  it("tells of a race, and of what lost it", () =>
+    told(
+      raced,
+      `
+   +0 ms  The saga started.
+   +4 ms  Fetch succeeded in 3 ms.
+   +5 ms  The saga waits 1 h ("an hour").
+   +6 ms  The saga waits for Paid.
+    +1 h  The wait ("an hour") is over.
+    +1 h  Number 2 won a race. What the others did is undone: Fetch.
+    +1 h  The wait for Paid was given up.
++1 h 1 m  Train succeeded in 1 h 1 m.
++1 h 1 m  Train was undone in 2 ms.
++1 h 1 m  Fetch was undone in 1 ms.
++1 h 1 m  That part of the saga is rolled back, and the saga goes on.
++1 h 1 m  The saga completed after 1 h 1 m.
 `
     ))
 
@@ -734,7 +805,7 @@ describe("any journal", () => {
   })
 
   it("is told up to wherever it is cut off", () => {
-    for (const whole of [happy, unwound, skipped, crashed, doubted, anotherWay, late, abandoned]) {
+    for (const whole of [happy, unwound, skipped, crashed, doubted, anotherWay, late, abandoned, signalled, raced]) {
       for (let length = 0; length <= whole.length; length++) {
         isValid(whole.slice(0, length))
         const { lines } = explain(whole.slice(0, length))

@@ -3,7 +3,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Layer, Schedule, Schema, SchemaGetter } from "effect"
-import { Saga, SagaEngine, SagaError, SagaInspector, SagaStore, Signal, Step, Timer } from "effect-saga"
+import { Limits, Saga, SagaEngine, SagaError, SagaInspector, SagaStore, Signal, Step, Timer } from "effect-saga"
 import * as TestClock from "effect/testing/TestClock"
 import { Refused } from "../utils/Shop.ts"
 import * as World from "../utils/World.ts"
@@ -272,6 +272,17 @@ describe("who waits", () => {
       yield* world.signal(Paid, 9)
       assert.deepStrictEqual(yield* world.result, Exit.succeed("B9 done"))
       assert.deepStrictEqual(world.parts.log, ["A", "B9"])
+    }).pipe(Effect.scoped))
+
+  it.effect("stays in memory for ever where that is the limit", () =>
+    Effect.gen(function*() {
+      const world = yield* World.make(paidBetween()).pipe(Effect.provideService(Limits.SuspendAfter, Infinity))
+      yield* world.start
+      yield* World.quiet
+      yield* TestClock.adjust("1 hour")
+      assert.strictEqual((yield* row(world))?.status, "running")
+      yield* world.signal(Paid, 2)
+      assert.deepStrictEqual(yield* world.result, Exit.succeed("B2 done"))
     }).pipe(Effect.scoped))
 
   it.effect("is woken for what it waits for; for another kind it looks, and sleeps again at once", () =>
