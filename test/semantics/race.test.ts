@@ -3,7 +3,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Option, Schedule, Schema } from "effect"
-import { Saga, SagaError, Signal, Step, Timer } from "effect-saga"
+import { Journal, Saga, SagaError, Signal, Step, Timer } from "effect-saga"
 import * as TestClock from "effect/testing/TestClock"
 import { Refused } from "../utils/Shop.ts"
 import * as World from "../utils/World.ts"
@@ -365,6 +365,63 @@ describe("races and scopes", () => {
       assert.deepStrictEqual(world.parts.log, ["Slow", "W", "F", "undo Slow", "undo W", "Z"])
       for (const cut of yield* World.everyCut(world, live, partsWith({ F: ["refuse"] }))) {
         assert.deepStrictEqual(cut.exit, Exit.succeed("Z done"), `after ${cut.appends}`)
+      }
+    }).pipe(Effect.scoped))
+
+  it.effect("a part that lost asks for nothing more: a step in its finalizer is a bug", () =>
+    Effect.gen(function*() {
+      const world = yield* World.make(World.body(({ step }) =>
+        Saga.race([
+          Effect.onInterrupt(Timer.sleep("long", 60_000), () => Effect.ignore(step("late"))),
+          step("A")
+        ])
+      ))
+      const { why } = World.whyParked(yield* world.execute)
+      assert.include(why._tag === "Defect" ? why.message : "", "lost a race")
+      assert.deepStrictEqual(world.parts.log, ["A"])
+    }).pipe(Effect.scoped))
+
+  it.effect("a signal that a part had received before it lost is received; what it waited for stays", () =>
+    Effect.gen(function*() {
+      const live = World.body(({ step }) =>
+        Effect.gen(function*() {
+          yield* Saga.race([
+            Effect.andThen(Signal.receive(Paid), Signal.receive(Paid)),
+            Effect.andThen(step("A"), Timer.sleep("t", 1_000))
+          ])
+          return yield* Signal.receive(Paid)
+        })
+      )
+      const world = yield* World.make(live)
+      yield* world.start
+      yield* World.quiet
+      yield* world.signal(Paid, 1)
+      yield* World.quiet
+      yield* TestClock.adjust(1_000)
+      yield* World.quiet
+      yield* world.signal(Paid, 2)
+      assert.deepStrictEqual(yield* world.result, Exit.succeed("2"))
+    }).pipe(Effect.scoped))
+
+  it.effect("a race among steps that all succeed at once keeps one, and undoes the others", () =>
+    Effect.gen(function*() {
+      const names = Array.from({ length: 8 }, (_, n) => `S${n}`)
+      const live = World.body(({ step }) =>
+        Effect.andThen(
+          Saga.race(names.map((name) => step(name))),
+          Effect.map(Saga.executedSteps, (steps) => steps.join())
+        )
+      )
+      const world = yield* World.make(live)
+      yield* world.execute
+      const undone = world.parts.log.filter((_) => _.startsWith("undo"))
+      assert.strictEqual(undone.length, 7)
+      assert.strictEqual(new Set(undone).size, 7)
+      for (const cut of yield* World.everyCut(world, live, World.makeParts)) {
+        assert.isTrue(Exit.isSuccess(cut.exit), `after ${cut.appends}`)
+        const state = Journal.foldPrefix(yield* cut.world.entries)
+        const held = state!.held.filter((key) => state!.steps.get(key)!.compensation.status === "held")
+        assert.strictEqual(held.length, 1, `after ${cut.appends}`)
       }
     }).pipe(Effect.scoped))
 
