@@ -1,6 +1,6 @@
 /**
- * Random bodies for the laws of roll-back: steps in a row, at once and in scopes of their own, roll-backs by name in
- * the middle, hooks, and compensations that do not succeed at once.
+ * Random bodies for the laws of roll-back: steps in a row, at once, in races and in scopes of their own, roll-backs by
+ * name in the middle, hooks, and compensations that do not succeed at once.
  *
  * What an act does depends on its name and on the number of its attempt alone, so it does the same in every process.
  */
@@ -17,7 +17,7 @@ export type Shape =
   | { readonly _tag: "Hook"; readonly undo: Undo }
   | { readonly _tag: "Rollback"; readonly of: ReadonlyArray<number> }
   | { readonly _tag: "Again"; readonly undo: Undo }
-  | { readonly _tag: "Seq" | "Scoped" | "Caught"; readonly of: ReadonlyArray<Shape> }
+  | { readonly _tag: "Seq" | "Scoped" | "Caught" | "Race"; readonly of: ReadonlyArray<Shape> }
   | { readonly _tag: "All"; readonly of: ReadonlyArray<Shape>; readonly concurrency: number | "unbounded" }
 
 const undo: fc.Arbitrary<Undo> = fc.oneof(
@@ -30,7 +30,7 @@ const undo: fc.Arbitrary<Undo> = fc.oneof(
 
 const { shape } = fc.letrec<{ shape: Shape }>((tie) => {
   const some = fc.array(tie("shape"), { minLength: 1, maxLength: 4 })
-  const nested = (_tag: "Seq" | "Scoped" | "Caught") => fc.record({ _tag: fc.constant(_tag), of: some })
+  const nested = (_tag: "Seq" | "Scoped" | "Caught" | "Race") => fc.record({ _tag: fc.constant(_tag), of: some })
   return {
     shape: fc.oneof(
       { maxDepth: 3, depthSize: "small" },
@@ -55,6 +55,7 @@ const { shape } = fc.letrec<{ shape: Shape }>((tie) => {
       { arbitrary: nested("Seq"), weight: 3 },
       { arbitrary: nested("Scoped"), weight: 3 },
       { arbitrary: nested("Caught"), weight: 1 },
+      { arbitrary: nested("Race"), weight: 2 },
       {
         arbitrary: fc.record({
           _tag: fc.constant("All" as const),
@@ -97,6 +98,8 @@ const isRacing = (shape: Shape, together: boolean): boolean => {
     case "Scoped":
     case "Caught":
       return shape.of.some((one) => isRacing(one, together))
+    case "Race":
+      return shape.of.length > 1 || shape.of.some((one) => isRacing(one, together))
     case "All":
       return shape.of.some((one) => isRacing(one, together || shape.concurrency !== 1))
   }
@@ -105,6 +108,7 @@ const isRacing = (shape: Shape, together: boolean): boolean => {
 /** Whether steps are in flight side by side. */
 export const isConcurrent = (shape: Shape): boolean =>
   (shape._tag === "All" && shape.concurrency !== 1 && shape.of.length > 1) ||
+  (shape._tag === "Race" && shape.of.length > 1) ||
   ("of" in shape && shape._tag !== "Rollback" && shape.of.some(isConcurrent))
 
 type Loose = Effect.Effect<any, any, any>
@@ -143,6 +147,8 @@ const body = (shape: Shape, place: string, parts: World.Parts, step: World.Steps
       return Effect.ignore(Saga.scoped(Effect.forEach(shape.of, nested)))
     case "Caught":
       return Effect.ignore(Effect.forEach(shape.of, nested))
+    case "Race":
+      return Saga.race(shape.of.map(nested))
     case "All":
       return Effect.all(shape.of.map(nested), { concurrency: shape.concurrency })
   }
