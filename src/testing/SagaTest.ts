@@ -339,7 +339,14 @@ export {
    * @category models
    * @since 0.1.0
    */
-  type Mishap
+  type Mishap,
+  /**
+   * What somebody does from outside at a point, a signal for instance.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  type Outside
 } from "./internal/crashRun.ts"
 
 /**

@@ -3,7 +3,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Layer, Ref, Schedule, Schema } from "effect"
-import { Saga, SagaStore, Step, Timer } from "effect-saga"
+import { Saga, SagaStore, Signal, Step, Timer } from "effect-saga"
 import { FaultInjection, SagaTest } from "effect-saga/testing"
 
 class Declined extends Schema.TaggedError<Declined>()("Declined", { reason: Schema.String }) {}
@@ -112,6 +112,43 @@ describe("SagaTest.crashEverywhere", () => {
           "after the append of CompensationSucceeded Reserve, SagaRolledBack"
         ])
         assert.isAbove(report.runs, 300)
+      }),
+    30_000
+  )
+
+  it.live(
+    "lets somebody do something from outside at each point, alone and before a death",
+    () =>
+      Effect.gen(function*() {
+        const Paid = Signal.make("Paid", { payload: Schema.String })
+        const paid: SagaTest.Mishap = {
+          name: "is paid",
+          run: (id) => Order.signal(id, Paid, "cash", { key: "paid" })
+        }
+        const seen = new Set<string>()
+        const run = (mishaps: ReadonlyArray<ReadonlyArray<SagaTest.Mishap>>) =>
+          SagaTest.crashEverywhere(Order, "1", {
+            handlers: Order.toLayer(() =>
+              Effect.andThen(reserve, Saga.race([Signal.receive(Paid), Effect.as(Timer.sleep("due", "1 day"), "late")]))
+            ),
+            participants: shop(true),
+            mishaps,
+            pairs: 1,
+            check: ({ name, outcome }) =>
+              Effect.sync(() => {
+                assert.strictEqual(outcome._tag, "Completed")
+                if (outcome._tag === "Completed") seen.add(`${name}: ${outcome.value}`)
+              })
+          })
+        const undisturbed = yield* run([])
+        assert.deepStrictEqual([...seen], ["no step refuses: late"])
+        const report = yield* run([[paid], [paid, "dies"]])
+        assert.isAbove(report.runs, undisturbed.courses[0]!.points.length)
+        assert.include([...seen], "no step refuses, is paid before Reserve: cash")
+        // Nobody can pay what is not there yet: that it fails is ignored.
+        const [first] = undisturbed.courses[0]!.points
+        assert.include([...seen], `no step refuses, is paid ${first}: late`)
+        assert.isTrue([...seen].some((_) => _.startsWith("no step refuses, is paid before Reserve, dies")))
       }),
     30_000
   )

@@ -38,12 +38,26 @@ import * as Virtual from "./virtual.ts"
  * `dies`: nothing of it reaches the store or a participant any more. `loses the answer`: what it appended is durable,
  * and it is told that the store could not be reached. `is taken over`: it stands still until another process has taken
  * its execution, and then goes on as if nothing had been. `is stopped`: as a deployment stops it. `is cancelled`:
- * somebody cancels the execution there.
+ * somebody cancels the execution there. Anything else that somebody does from outside, a signal for instance, has a
+ * name and is run.
  *
  * @category models
  * @since 0.1.0
  */
-export type Mishap = "dies" | "loses the answer" | "is taken over" | "is stopped" | "is cancelled"
+export type Mishap = "dies" | "loses the answer" | "is taken over" | "is stopped" | "is cancelled" | Outside
+
+/**
+ * What somebody does from outside at a point; its process waits for it meanwhile.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Outside {
+  /** What happens to the execution, in the third person: "is signalled". */
+  readonly name: string
+  /** Runs in a process of its own, without handlers. That it fails is ignored: it may come too early or too late. */
+  readonly run: (execution: ExecutionId.ExecutionId) => Effect.Effect<unknown, unknown, SagaEngine.SagaEngine>
+}
 
 /**
  * One run of a saga, once it has ended.
@@ -214,7 +228,12 @@ export const courseName = ({ refusing }: Course): string =>
  * @since 0.1.0
  */
 export const runName = (course: Course, injections: ReadonlyArray<Injection>, points: ReadonlyArray<string>): string =>
-  [courseName(course), ...injections.map(({ at, mishap }) => `${mishap} ${points[at] ?? `at point ${at}`}`)].join(", ")
+  [
+    courseName(course),
+    ...injections.map(({ at, mishap }) => `${mishapName(mishap)} ${points[at] ?? `at point ${at}`}`)
+  ].join(", ")
+
+const mishapName = (mishap: Mishap): string => typeof mishap === "string" ? mishap : mishap.name
 
 /**
  * Runs a saga once, to its end.
@@ -234,14 +253,17 @@ export const run = (
     const { broken, id, points, processes, virtual, world } = run
     const { answers, check, ends } = setting.options
     const cancelled = injections.some((_) => _.mishap === "is cancelled")
-    if (cancelled || answers !== undefined) run.client = yield* spawn(run, -1, Layer.empty)
+    const outside = injections.some((_) => typeof _.mishap === "object")
+    if (cancelled || outside || answers !== undefined) run.client = yield* spawn(run, -1, Layer.empty)
 
     yield* untilEnded(run)
     yield* wakeUp(run)
 
     const row = (yield* Effect.orDie(world.encoded.read(id)))!
     for (const { at, mishap } of injections) {
-      if (at >= points.length) broken.push(`point ${at}, where it ${mishap}, was not reached: it took another way`)
+      if (at >= points.length) {
+        broken.push(`point ${at}, where it ${mishapName(mishap)}, was not reached: it took another way`)
+      }
     }
     const undisturbed = ends ?? [baseline ?? row.status]
     const permitted = cancelled ? [...undisturbed, "rolledback"] : undisturbed
@@ -296,7 +318,7 @@ interface Run {
   /** Something happened to these: others come in their place. */
   readonly gone: Set<Process.Process>
   readonly takenOver: Set<Process.Process>
-  /** Who cancels, and answers what is parked. */
+  /** Who cancels, does what else comes from outside, and answers what is parked. */
   client: Process.Process | undefined
   readonly points: Array<string>
   readonly appends: Set<number>
@@ -393,8 +415,8 @@ const untilEnded = Effect.fnUntraced(function*(run: Run) {
       continue
     }
     const row = yield* Effect.orDie(world.encoded.read(id))
-    // Mail makes a parked execution due again; what comes after an end comes too late.
-    const isOver = row !== null && row.result !== null && (row.status !== "parked" || row.mail <= row.received)
+    // Mail makes an execution due again: a parked one to be answered, one that has ended to be told of.
+    const isOver = row !== null && row.result !== null && row.mail <= row.received
     if (isOver && row.worker === null) {
       const answer = row.status === "parked" ? answers.shift() : undefined
       if (answer === undefined) return
@@ -424,7 +446,9 @@ const wakeUp = Effect.fnUntraced(function*(run: Run) {
   const until = virtual.now() + 2 * Duration.toMillis(Duration.fromInputUnsafe(run.worker.lease ?? "30 seconds"))
   while (yield* virtual.advance(until));
   for (const late of world.timeline.slice(before)) {
-    if (late._tag === "Append") broken.push(`after the end was appended: ${late.entries.map(formatEntry).join(", ")}`)
+    // What came too late is told of after the end, by whoever finds it.
+    const entries = late._tag === "Append" ? late.entries.filter((_) => _._tag !== "MailUndelivered") : []
+    if (entries.length > 0) broken.push(`after the end was appended: ${entries.map(formatEntry).join(", ")}`)
   }
 })
 
@@ -432,12 +456,15 @@ const judge = Effect.fnUntraced(function*({ world }: Run, execution: string) {
   const row = yield* Effect.orDie(world.encoded.read(execution))
   if (row === null) return [`${execution} has a journal and no row`]
   const journal = yield* Effect.orDie(SagaStore.make(world.encoded).journal(execution))
+  const inbox = yield* Effect.orDie(world.encoded.inbox(execution, 0))
   const definition = world.definitions.get(row.name)
   return violations({
     execution,
     timeline: world.timeline.filter((event) => event.execution === execution),
     journal: journal.appends.flatMap((_) => _.entries),
     status: row.status,
+    mail: row.mail,
+    inbox: inbox.map((_) => _.number),
     sequential: definition?.compensation !== "parallel"
   })
 })
@@ -455,7 +482,9 @@ const pass = (run: Run, process: Process.Process, what: string): Effect.Effect<v
     if (run.takenOver.has(process)) return virtual.pass(process.gate)
     const at = points.length
     points.push(process.index === 0 ? what : `${what} in process ${process.index}`)
-    switch (injections.find((_) => _.at === at)?.mishap) {
+    const mishap = injections.find((_) => _.at === at)?.mishap
+    if (typeof mishap === "object") return Effect.ignore(Process.inside(world, client!, mishap.run(run.id)))
+    switch (mishap) {
       case undefined:
       case "loses the answer":
         return Effect.void

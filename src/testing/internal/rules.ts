@@ -25,6 +25,9 @@ export interface Seen {
   readonly timeline: ReadonlyArray<Event>
   readonly journal: ReadonlyArray<Journal.Entry>
   readonly status: Status
+  /** How much was ever sent to it, and the numbers of what lies in its inbox. */
+  readonly mail: number
+  readonly inbox: ReadonlyArray<number>
   /** Compensations run one after the other. */
   readonly sequential: boolean
 }
@@ -43,7 +46,8 @@ export const violations = (seen: Seen): ReadonlyArray<string> => [
   ...readable(seen),
   ...acting(seen),
   ...order(seen),
-  ...nothingLost(seen)
+  ...nothingLost(seen),
+  ...answering(seen)
 ]
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -134,7 +138,7 @@ const order = ({ execution, journal, sequential, timeline }: Seen): ReadonlyArra
   let last = Infinity
   for (const entry of journal) {
     if (entry._tag === "StepSucceeded") completed.push(baseOf(execution, entry))
-    if (entry._tag === "RollbackStarted" || entry._tag === "StepsRollbackStarted") last = Infinity
+    if (beginsToUndo(entry)) last = Infinity
     if (entry._tag !== "CompensationStarted") continue
     const place = completed.indexOf(baseOf(execution, entry))
     if (place < 0) found.push(`${entry.name} is undone though it is not recorded as done`)
@@ -157,10 +161,15 @@ const order = ({ execution, journal, sequential, timeline }: Seen): ReadonlyArra
   return found
 }
 
+/** What loses a race is undone in scopes of its own, as soon as it has settled. */
+const beginsToUndo = ({ _tag }: Journal.Entry): boolean =>
+  _tag === "RollbackStarted" || _tag === "StepsRollbackStarted" || _tag === "RaceWon"
+
 const haveOverlapped = (journal: ReadonlyArray<Journal.Entry>): boolean => {
   const open = new Set<string>()
   for (const entry of journal) {
     if (entry._tag === "RollbackStarted") open.add(`scope ${entry.scope}`)
+    if (entry._tag === "RaceWon") { for (const scope of entry.losers) open.add(`scope ${scope}`) }
     if (entry._tag === "ScopeRolledBack") open.delete(`scope ${entry.scope}`)
     if (entry._tag === "StepsRollbackStarted") open.add(Journal.refKey(entry))
     if (entry._tag === "StepsRolledBack") open.delete(Journal.refKey(entry))
@@ -184,11 +193,8 @@ const nothingLost = ({ execution, journal, status, timeline }: Seen): ReadonlyAr
     if (entry._tag === "Resolved" && entry.resolution._tag === "Skip") {
       named.add(baseOf(execution, entry.resolution.step))
     }
-    if (entry._tag === "StepsRollbackStarted") anyRollback = true
-    if (entry._tag === "RollbackStarted") {
-      anyRollback = true
-      if (entry.scope === "") rollback = true
-    }
+    if (beginsToUndo(entry)) anyRollback = true
+    if (entry._tag === "RollbackStarted" && entry.scope === "") rollback = true
     if (entry._tag === "SagaParked") { for (const one of entry.unresolved) named.add(baseOf(execution, one)) }
   }
   const begun = new Set<string>()
@@ -213,4 +219,21 @@ const nothingLost = ({ execution, journal, status, timeline }: Seen): ReadonlyAr
     if (!begun.has(of) && kinds.get(of) !== "onRollback") found.push(`${name} ran though its step never began`)
   }
   return [...new Set(found)]
+}
+
+/** Every message that was accepted is answered by one entry, or lies in the inbox of what may take it. */
+const answering = ({ inbox, journal, mail, status }: Seen): ReadonlyArray<string> => {
+  const found: Array<string> = []
+  const times = new Map<number, number>()
+  // A person who abandons answers no message.
+  const answered = journal.flatMap((entry) =>
+    "mail" in entry && !(entry._tag === "Resolved" && entry.resolution._tag === "Abandon") ? [entry.mail] : []
+  )
+  for (const number of [...answered, ...inbox]) times.set(number, (times.get(number) ?? 0) + 1)
+  for (let number = 1; number <= mail; number++) {
+    const count = times.get(number) ?? 0
+    if (count !== 1) found.push(`message ${number} is answered ${count} times`)
+  }
+  if (status !== "parked" && inbox.length > 0) found.push(`messages ${inbox.join(", ")} lie in its inbox for ever`)
+  return found
 }

@@ -462,7 +462,8 @@ const untilEnded = Effect.fnUntraced(function*(run: Simulation) {
       const id = started.get(saga)
       const row = id === undefined ? null : yield* Effect.orDie(world.encoded.read(id))
       if (row === null) continue
-      if (row.result !== null && row.worker === null && (row.status !== "parked" || row.mail <= row.received)) {
+      // Mail makes an execution due again: a parked one to be answered, one that has ended to be told of.
+      if (row.result !== null && row.worker === null && row.mail <= row.received) {
         open.delete(saga)
       }
       wakeAt = Math.max(wakeAt, row.wakeAt ?? 0)
@@ -507,6 +508,7 @@ const judge = Effect.fnUntraced(function*(run: Simulation, stuck: ReadonlySet<nu
     const saga = sagas.get(execution)
     const row = yield* Effect.orDie(world.encoded.read(execution))
     const journal = (yield* Effect.orDie(store.journal(execution))).appends.flatMap((_) => _.entries)
+    const inbox = (yield* Effect.orDie(world.encoded.inbox(execution, 0))).map((_) => _.number)
     const sentences = row === null ? ["it has a journal and no row"] : [
       ...(saga !== undefined && stuck.has(saga) ? [`it stays ${row.status} for ever`] : []),
       ...violations({
@@ -514,6 +516,8 @@ const judge = Effect.fnUntraced(function*(run: Simulation, stuck: ReadonlySet<nu
         timeline,
         journal,
         status: row.status,
+        mail: row.mail,
+        inbox,
         sequential: world.definitions.get(row.name)?.compensation !== "parallel"
       })
     ]
