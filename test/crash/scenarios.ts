@@ -2,7 +2,7 @@
  * The sagas that something happens to at every point, and what that is.
  */
 import { Effect, Schedule, Schema } from "effect"
-import { Saga, Timer } from "effect-saga"
+import { Saga, Signal, Timer } from "effect-saga"
 import type { SagaTest } from "effect-saga/testing"
 import * as Crash from "../utils/Crash.ts"
 
@@ -644,8 +644,185 @@ const saying: ReadonlyArray<Crash.Scenario> = [
   }
 ]
 
+const Paid = Signal.make("Paid", { payload: Schema.String })
+const Note = Signal.make("Note", { payload: Schema.String })
+const paid = { signal: Paid, payload: "paid", key: "paid" }
+const note = { signal: Note, payload: "noted", key: "noted" }
+
+/** Where one comes at any other time. */
+const comes = (signals: ReadonlyArray<Crash.Signalled>): Pick<Crash.Scenario, "signals" | "mishaps"> => ({
+  signals,
+  mishaps: signals.map(Crash.signalled).flatMap((is) => [[is], [is, "dies"], [is, "is cancelled"]])
+})
+
+/** What waits for signals, in memory and out of it, forward and back. */
+const messages: ReadonlyArray<Crash.Scenario> = [
+  {
+    name: "two signals of one kind, a step after each",
+    saga: Crash.body(({ step }) =>
+      Effect.gen(function*() {
+        yield* step("A")
+        const first = yield* Signal.receive(Paid)
+        yield* step(`B ${first}`)
+        const second = yield* Signal.receive(Paid)
+        return yield* step(`C ${second}`)
+      })
+    ),
+    ...comes([{ signal: Paid, payload: "1", key: "1" }, note, { signal: Paid, payload: "2", key: "2" }]),
+    ends: ["completed"]
+  },
+  {
+    name: "a wait for a signal out of memory",
+    suspendAfter: "1 second",
+    saga: Crash.body(({ step }) => Effect.andThen(step("A"), Effect.andThen(Signal.receive(Paid), step("B")))),
+    ...comes([note, paid]),
+    ends: ["completed"]
+  },
+  {
+    name: "a signal, a timer and a deadline that meet",
+    suspendAfter: "1 second",
+    options: { deadline: "5 seconds" },
+    saga: Crash.body(({ step }) =>
+      Effect.gen(function*() {
+        yield* step("A")
+        const way = yield* Effect.raceFirst(Signal.receive(Paid), Effect.as(Timer.sleep("t", "4 seconds"), "late"))
+        yield* step(way)
+        return yield* Signal.receive(Paid)
+      })
+    ),
+    ...comes([note, paid]),
+    ends: ["rolledback"]
+  },
+  {
+    name: "a receive in a scope that rolls back, and one after it",
+    saga: Crash.body(({ step }) =>
+      Effect.gen(function*() {
+        yield* Effect.ignore(Saga.scoped(
+          Effect.all([Effect.andThen(step("A"), Signal.receive(Paid)), Effect.andThen(step("B"), step("C"))], {
+            concurrency: "unbounded"
+          })
+        ))
+        return yield* Signal.receive(Note)
+      })
+    ),
+    faults: { C: [500, "refuse"] },
+    ...comes([paid, note]),
+    ends: ["completed"]
+  },
+  {
+    name: "a compensation that waits for a signal out of memory",
+    suspendAfter: "1 second",
+    saga: Crash.body(({ step, undoneBy }) =>
+      Effect.gen(function*() {
+        yield* step("A")
+        yield* undoneBy("B", (undo) => Effect.andThen(Signal.receive(Note), undo))
+        return yield* step("C")
+      })
+    ),
+    faults: { C: ["refuse"] },
+    ...comes([paid, note]),
+    ends: ["rolledback"]
+  },
+  {
+    name: "signals to a parked saga, past the point of no return",
+    saga: Crash.settled(({ pivot, retryable, step }) => ({
+      attempt: step("A"),
+      pivot: () => pivot("Pivot"),
+      settle: () => Effect.andThen(retryable("B"), Effect.andThen(Signal.receive(Note), retryable("C")))
+    })),
+    faults: { B: ["die"] },
+    ...comes([paid, note]),
+    answers: [[(_, id) => _.retry(id)]],
+    ends: ["completed"]
+  }
+]
+
+/** What loses a race is undone, whatever happens then. */
+const races: ReadonlyArray<Crash.Scenario> = [
+  {
+    name: "a step that loses to a timer, and a step after it",
+    saga: Crash.body(({ step }) =>
+      Effect.gen(function*() {
+        yield* step("A")
+        yield* Saga.race([Effect.andThen(step("B"), step("C")), Timer.sleep("t", "1 second")])
+        return yield* step("D")
+      })
+    ),
+    faults: { C: [3_000] },
+    ends: ["completed"]
+  },
+  {
+    name: "a step that loses, in a saga that fails",
+    saga: Crash.body(({ step }) =>
+      Effect.gen(function*() {
+        yield* step("A")
+        yield* Saga.race([step("B", { check: true }), Timer.sleep("t", "1 second")])
+        return yield* step("D")
+      })
+    ),
+    faults: { B: [3_000], D: ["refuse"] },
+    ends: ["rolledback"]
+  },
+  {
+    name: "a step and a signal, and the signal that comes again",
+    suspendAfter: "1 second",
+    saga: Crash.body(({ step }) =>
+      Effect.gen(function*() {
+        yield* Effect.asVoid(Saga.race([step("A"), Signal.receive(Paid), Timer.sleep("t", "2 seconds")]))
+        yield* step("B")
+        return yield* Timer.timeoutOption(Signal.receive(Note), "a while", "5 seconds")
+      })
+    ),
+    faults: { A: [1_000] },
+    ...comes([paid, note]),
+    ends: ["completed"]
+  },
+  {
+    name: "a race inside a race inside a scope that fails",
+    saga: Crash.body(({ step }) =>
+      Effect.catch(
+        Saga.scoped(Effect.gen(function*() {
+          const inner = Saga.race([step("A"), Effect.andThen(Timer.sleep("t", 500), step("B"))])
+          yield* Saga.race([Effect.andThen(inner, step("C")), Timer.sleep("u", "2 seconds")])
+          return yield* step("D")
+        })),
+        () => step("E")
+      )
+    ),
+    faults: { A: [3_000], C: [3_000], D: ["refuse"] },
+    ends: ["completed"]
+  },
+  {
+    name: "a pivot behind a step that lost and is undone slowly",
+    saga: Crash.settled(({ pivot, retryable, step }) => ({
+      attempt: Saga.race([step("A"), Timer.sleep("t", "1 second")]),
+      pivot: () => pivot("Pivot"),
+      settle: () => Effect.andThen(Saga.race([retryable("B"), Timer.sleep("u", "1 second")]), retryable("C"))
+    })),
+    faults: { A: [2_000], "undo A": [1_000], B: [3_000] },
+    ends: ["completed"]
+  },
+  {
+    name: "a loser in doubt, and one whose compensation fails for good",
+    saga: Crash.body(({ step }) =>
+      Effect.gen(function*() {
+        yield* Saga.race([
+          step("A", { timeout: "3 seconds", unknown: "park" }),
+          step("B"),
+          Timer.sleep("t", "1 second")
+        ])
+        return yield* step("D")
+      })
+    ),
+    faults: { A: ["late"], B: [2_000], "undo B": ["refuse"] },
+    answers: [[(_, id) => _.retry(id)], [(_, id) => _.retry(id)]],
+    // While nobody knows whether a step happened, a cancel undoes nothing.
+    ends: ["completed", "parked"]
+  }
+]
+
 /** Every saga that is run. */
-export const scenarios: ReadonlyArray<Crash.Scenario> = [...alone, ...meeting, ...saying]
+export const scenarios: ReadonlyArray<Crash.Scenario> = [...alone, ...meeting, ...saying, ...messages, ...races]
 
 /** What happens at every point of every saga, and then at some of the points after it. */
 export const mishaps: ReadonlyArray<ReadonlyArray<SagaTest.Mishap>> = [

@@ -3,7 +3,7 @@
  * what has happened, and what was undone.
  */
 import { Context, type Duration, Effect, Layer, Option, Schema } from "effect"
-import { Limits, Saga, type SagaEngine, type SagaInspector, type SagaStore, Step } from "effect-saga"
+import { Limits, Saga, type SagaEngine, type SagaInspector, type SagaStore, type Signal, Step } from "effect-saga"
 import { SagaTest } from "effect-saga/testing"
 import * as assert from "node:assert/strict"
 import type * as Journal from "../../src/Journal.ts"
@@ -34,6 +34,16 @@ export interface Scenario {
   readonly suspendAfter?: Duration.Input
   /** What a person answers each time it is parked; what does not apply is refused. */
   readonly answers?: ReadonlyArray<ReadonlyArray<Answer>>
+  /** What every process sends, twice and with one key, one after the other: the second a second after the first. */
+  readonly signals?: ReadonlyArray<Signalled>
+  /** What happens at every point of this one, beside what happens to all. */
+  readonly mishaps?: ReadonlyArray<ReadonlyArray<SagaTest.Mishap>>
+}
+
+export interface Signalled {
+  readonly signal: Signal.Signal<string, typeof Schema.String>
+  readonly payload: string
+  readonly key: string
 }
 
 export type Answer = (inspector: SagaInspector.SagaInspector["Service"], id: string) => Effect.Effect<void, unknown>
@@ -229,14 +239,17 @@ export const everywhere = (
 ): Effect.Effect<SagaTest.CrashReport, SagaTest.CrashFailed> => {
   const definition = define(scenario.options)
   return SagaTest.crashEverywhere(definition, { id: "1" }, {
-    handlers: Layer.unwrap(Effect.map(Participants, (parts) => scenario.saga(parts, definition))),
+    handlers: Layer.merge(
+      Layer.unwrap(Effect.map(Participants, (parts) => scenario.saga(parts, definition))),
+      sending(scenario.signals ?? [])
+    ),
     participants: participants(scenario),
     check: (run) =>
       Effect.map(Participants, (parts) => {
         options.seen?.({ ...run, parts })
         assert.deepStrictEqual(conservation(run.journal, statuses[run.outcome._tag], id, parts), [])
       }),
-    mishaps: options.mishaps,
+    mishaps: [...options.mishaps, ...scenario.mishaps ?? []],
     pairs: options.pairs,
     // What refuses here are the participants.
     refusing: [],
@@ -247,6 +260,25 @@ export const everywhere = (
     worker: { lease: "600 millis", margin: "200 millis", poll: "300 millis", grace: "2 seconds" }
   }).pipe(Effect.provideService(Limits.SuspendAfter, scenario.suspendAfter ?? "10 seconds"))
 }
+
+/** Sends a signal twice. */
+export const signalled = (signals: Signalled): SagaTest.Outside => ({
+  name: `is signalled ${signals.payload}`,
+  run: () => Effect.andThen(send(signals), send(signals))
+})
+
+const send = ({ key, payload, signal }: Signalled) => define().signal(id, signal, payload, { key })
+
+/** Who is cut off may have sent nothing yet, so every process sends all. */
+const sending = (signals: ReadonlyArray<Signalled>): Layer.Layer<never, never, SagaEngine.SagaEngine> =>
+  Layer.effectDiscard(
+    Effect.forkScoped(
+      Effect.forEach(
+        signals,
+        (one) => Effect.sleep("1 second").pipe(Effect.andThen(signalled(one).run(id)), Effect.ignore)
+      )
+    )
+  )
 
 // ---------------------------------------------------------------------------------------------------------------------
 // the truth
@@ -278,7 +310,7 @@ export const conservation = (
   const skipped = new Set<string>()
   for (const entry of journal) {
     if (entry._tag === "StepStarted") kinds.set(baseOf(entry), entry.kind)
-    if (entry._tag === "StepsRollbackStarted") anyRollback = true
+    if (entry._tag === "StepsRollbackStarted" || entry._tag === "RaceWon") anyRollback = true
     // What a person says to have taken care of is named as well.
     if (entry._tag === "Resolved" && entry.resolution._tag === "Skip") skipped.add(baseOf(entry.resolution.step))
     if (entry._tag === "RollbackStarted") {
