@@ -5,7 +5,7 @@
  * alone; they know what happened and what was undone, and the check compares that with the journals.
  */
 import { Duration, Effect, Layer, Schedule, Schema } from "effect"
-import { Saga, type SagaEngine, Step, Timer } from "effect-saga"
+import { Saga, type SagaEngine, Signal, Step, Timer } from "effect-saga"
 import { Simulation } from "effect-saga/testing"
 import * as assert from "node:assert/strict"
 import * as Crash from "../utils/Crash.ts"
@@ -21,6 +21,9 @@ type Part =
   | { readonly _tag: "Hook"; readonly name: string }
   | { readonly _tag: "Sleep"; readonly name: string; readonly millis: number }
   | { readonly _tag: "Rollback"; readonly names: ReadonlyArray<string> }
+  | { readonly _tag: "Say"; readonly name: string }
+  | { readonly _tag: "Receive"; readonly name: string; readonly millis: number }
+  | { readonly _tag: "Race"; readonly of: ReadonlyArray<Part> }
   | { readonly _tag: "AtOnce"; readonly of: ReadonlyArray<Part> }
   | { readonly _tag: "Scoped"; readonly of: ReadonlyArray<Part>; readonly instead: string }
 
@@ -36,7 +39,7 @@ const planned = (draw: Simulation.Draw): Plan => {
   const name = () => `${draw.pick(["Reserve", "Charge", "Book", "Pack", "Note"])}${draw.chance(0.7) ? ++count : ""}`
   const names: Array<string> = []
   const part = (depth: number): Part => {
-    const kind = draw.int(0, depth > 0 ? 9 : 6)
+    const kind = draw.int(0, depth > 0 ? 11 : 7)
     switch (kind) {
       case 4:
         return { _tag: "Read", name: name() }
@@ -47,8 +50,14 @@ const planned = (draw: Simulation.Draw): Plan => {
       case 6:
         return { _tag: "Sleep", name: name(), millis: draw.pick([200, 3_000, 30_000, 90_000]) }
       case 7:
-        return { _tag: "AtOnce", of: several(depth - 1) }
+        return draw.chance(0.5)
+          ? { _tag: "Say", name: name() }
+          : { _tag: "Receive", name: name(), millis: draw.pick([500, 20_000]) }
       case 8:
+        return { _tag: "AtOnce", of: several(depth - 1) }
+      case 9:
+        return { _tag: "Race", of: several(depth - 1) }
+      case 10:
         return { _tag: "Scoped", of: several(depth - 1), instead: name() }
       default: {
         const timeout = draw.chance(0.3) ? draw.pick(["check", "check", "park"] as const) : undefined
@@ -81,12 +90,15 @@ const define = (tag: string) =>
     success: Schema.String,
     error: Schema.Union([Refused, Step.TimedOut]),
     compensationError: Schema.Union([Stuck, Step.TimedOut]),
+    published: { said: Schema.String },
     idempotencyKey: ({ number }) => String(number)
   })
 
 const Walk = define("Walk")
 const Ride = define("Ride")
 const Flight = define("Flight")
+
+const Paid = Signal.make("Paid", { payload: Schema.String })
 
 type Loose = Effect.Effect<any, any, any>
 
@@ -109,6 +121,12 @@ const interpret = (steps: Crash.Steps, part: Part): Loose => {
       return Timer.sleep(part.name as "name", Duration.millis(part.millis)) as Loose
     case "Rollback":
       return Saga.rollback(...part.names) as Loose
+    case "Say":
+      return Saga.publish("said", part.name) as Loose
+    case "Receive":
+      return Timer.timeoutOption(Signal.receive(Paid), part.name as "name", Duration.millis(part.millis)) as Loose
+    case "Race":
+      return Saga.race(part.of.map((one) => interpret(steps, one)))
     case "AtOnce":
       return Effect.all(part.of.map((one) => interpret(steps, one)), { concurrency: "unbounded" })
     case "Scoped":
@@ -166,7 +184,14 @@ export const workload = (seed: string | number) => ({
   ),
   start: (number: number, draw: Simulation.Draw) => {
     const plan = planned(draw)
-    return definitions[plan.end].start({ number, plan: JSON.stringify(plan) })
+    const definition = definitions[plan.end]
+    const payload = { number, plan: JSON.stringify(plan) }
+    return draw.chance(0.5)
+      ? definition.startWithSignal(payload, Paid, "first", { key: "first" })
+      : Effect.tap(
+        definition.start(payload),
+        (id) => Effect.ignore(definition.signal(id, Paid, "later", { key: "later" }))
+      )
   },
   check: (ended: ReadonlyArray<Simulation.Ended>) =>
     Effect.map(Crash.Participants, (parts) => {
