@@ -3,7 +3,7 @@
  * so that its old journals still replay; a new construct gets a saga of its own.
  */
 import { Effect, Schedule, Schema } from "effect"
-import { Saga, type SagaInspector, Timer } from "effect-saga"
+import { Saga, type SagaInspector, Signal, Timer } from "effect-saga"
 import * as TestClock from "effect/testing/TestClock"
 import * as World from "../utils/World.ts"
 
@@ -21,6 +21,8 @@ const retry = Schedule.spaced("1 second").pipe(Schedule.upTo({ times: 2 }))
 const abc = (options: World.SagaOptions = {}) =>
   World.body(({ step }) => Effect.andThen(step("A"), Effect.andThen(step("B"), step("C"))), options)
 const published = { stage: Schema.String }
+const Paid = Signal.make("Paid", { payload: Schema.String })
+const Note = Signal.make("Note", { payload: Schema.String })
 const always = Array.from({ length: 9 }, (): World.Fault => "refuse")
 
 export const sagas: Readonly<Record<string, Golden>> = {
@@ -123,5 +125,30 @@ export const sagas: Readonly<Record<string, Golden>> = {
         yield* World.quiet
         yield* inspector.resolve(world.id, "B", "by hand")
       })
+  },
+  "signals, one that nobody receives, and a race": {
+    live: World.body(({ step }) =>
+      Effect.gen(function*() {
+        yield* step("A")
+        const paid = yield* Signal.receive(Paid)
+        yield* Effect.raceFirst(Signal.receive(Paid), Timer.sleep("short", "1 second"))
+        yield* Saga.race([Effect.andThen(step("B"), step("C")), Timer.sleep("soon", "1 second")])
+        return yield* step(paid)
+      })
+    ),
+    faults: { C: [3_000] },
+    answer: (world) => Effect.andThen(world.signal(Note, "by the way"), world.signal(Paid, "cash"))
+  },
+  "a compensation that waits for a signal": {
+    live: World.body(({ parts, step }) =>
+      Effect.gen(function*() {
+        yield* step("A", {
+          compensate: () => Effect.andThen(Signal.receive(Note), Effect.orDie(parts.act("undo A", undefined)))
+        })
+        return yield* step("B")
+      })
+    ),
+    faults: { B: ["refuse"] },
+    answer: (world) => world.signal(Note, "it is back")
   }
 }
