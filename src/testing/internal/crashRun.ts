@@ -259,7 +259,10 @@ export const run = (
     yield* untilEnded(run)
     yield* wakeUp(run)
 
-    const row = (yield* Effect.orDie(world.encoded.read(id)))!
+    const row = yield* Effect.orDie(world.encoded.read(id))
+    if (row === null) {
+      return yield* Effect.die(new Error(`${setting.definition.tag} never starts: its store keeps nothing`))
+    }
     for (const { at, mishap } of injections) {
       if (at >= points.length) {
         broken.push(`point ${at}, where it ${mishapName(mishap)}, was not reached: it took another way`)
