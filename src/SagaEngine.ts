@@ -309,7 +309,7 @@ export const layer: Layer.Layer<SagaEngine, SagaStore.StoreError, SagaStore.Saga
  *
  * `TestClock.adjust` does not wait for what an execution can do without time: one that was only just started may see an
  * hour pass between two steps that take none, and even its deadline. Let it come to rest before the clock moves, with
- * some dozens of `Effect.yieldNow`.
+ * `SagaTest.settle` of `effect-saga/testing`.
  *
  * @category layers
  * @since 0.1.0

@@ -155,7 +155,10 @@ export const from = (options: {
 export const either = (...plans: ReadonlyArray<Plan>): Plan => (call) => {
   let fault: Fault | undefined
   // Each plan sees every call, as it would alone.
-  for (const plan of plans) fault = plan(call) ?? fault
+  for (const plan of plans) {
+    const found = plan(call)
+    fault ??= found
+  }
   return fault
 }
 

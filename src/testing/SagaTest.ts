@@ -204,7 +204,7 @@ export const run = <A, E, R>(
       const now = yield* Clock.currentTimeMillis
       if (now >= end) break
       // Everything that is due on the way wakes at its own time; the pace only says where time stands at the end.
-      yield* TestClock.adjust(Math.min(end - now, Math.max(10, (now - start) / 8)))
+      yield* TestClock.adjust(Math.min(Math.ceil(end - now), Math.max(10, Math.floor((now - start) / 8))))
     }
     yield* Fiber.interrupt(fiber)
     const log = yield* SagaTest.use((test) => test.log)

@@ -7,6 +7,7 @@
  *
  * @since 0.1.0
  */
+import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Effect from "effect/Effect"
 import * as Hash from "effect/Hash"
 import * as Logger from "effect/Logger"
@@ -247,7 +248,7 @@ export const run = <R, P = never>(
 ): Effect.Effect<Report, SimulationFailed, Exclude<R, SagaEngine.SagaEngine | P>> =>
   Effect.gen(function*() {
     const context = yield* Effect.context<never>()
-    const seed = options.seed ?? (yield* Effect.map(Effect.clockWith((clock) => clock.currentTimeMillis), String))
+    const seed = options.seed ?? SecureRandom.uuidV7Unsafe()
     const planned = scenario({ ...options, seed })
     const simulated = (scenario: Scenario) => simulate(scenario, closed(options), context)
     const outcome = yield* simulated(planned)

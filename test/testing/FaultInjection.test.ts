@@ -10,6 +10,14 @@ import { Refused } from "../utils/Shop.ts"
 import * as World from "../utils/World.ts"
 
 describe("a store without faults", () => {
+  it("takes the first of several plans that has a fault for a call", () => {
+    const plan = FaultInjection.either(
+      FaultInjection.nth("append", 1, FaultInjection.lost),
+      FaultInjection.nth("append", 1, FaultInjection.refused)
+    )
+    assert.deepStrictEqual(plan({ operation: "append", number: 1, total: 1 }), FaultInjection.lost)
+  })
+
   for (const { name, run } of StoreContract.cases) {
     it.live(
       name,

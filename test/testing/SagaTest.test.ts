@@ -47,6 +47,14 @@ const live = OrderLive.pipe(Layer.provideMerge(SagaTest.layer))
 const log = SagaTest.SagaTest.use((test) => test.log)
 
 describe("SagaTest", () => {
+  it.effect("gives up when the time is over, whatever it is", () =>
+    Effect.gen(function*() {
+      for (const within of ["1 second", "5 seconds", "1 day", "8 days"] as const) {
+        const error = yield* Effect.flip(SagaTest.run(Effect.never, { within }))
+        assert.strictEqual(error._tag, "NotEnded")
+      }
+    }).pipe(Effect.provide(live)))
+
   it.effect("runs a saga to its end in no time, and logs what its steps did", () =>
     Effect.gen(function*() {
       assert.deepStrictEqual(yield* SagaTest.run(Order.execute("1")), Exit.succeed("tracking 1"))

@@ -311,4 +311,45 @@ describe("SagaTest.crashEverywhere", () => {
       })
       assert.strictEqual(stores, report.runs)
     }))
+
+  it.live("finds a saga that parks although nothing happens to it, unless a test says that it may", () =>
+    Effect.gen(function*() {
+      const broken = Step.make("Broken", { execute: Effect.die("a bug"), compensate: () => Effect.void })
+      const handlers = Order.toLayer(() => Effect.as(broken, ""))
+      const error = yield* failed(SagaTest.crashEverywhere(Order, "1", { handlers }))
+      assert.include(error.failures[0]!.broken[0], "it parks although nothing has happened to it, for Defect")
+      const report = yield* SagaTest.crashEverywhere(Order, "1", { handlers, ends: ["parked"], mishaps: [["dies"]] })
+      assert.strictEqual(report.courses[0]!.status, "parked")
+    }))
+
+  it.live("finds a saga that has no handler", () =>
+    Effect.gen(function*() {
+      const error = yield* failed(SagaTest.crashEverywhere(Order, "1", { handlers: Layer.empty, within: "1 hour" }))
+      assert.include(error.failures[0]!.broken, "nobody runs it: handlers has no layer of Order")
+    }))
+
+  it.live("refuses steps with what a journal can keep, and says where it knows nothing", () =>
+    Effect.gen(function*() {
+      class SoldOut extends Schema.TaggedError<SoldOut>()("SoldOut", { what: Schema.String }) {}
+      class Never extends Schema.TaggedError<Never>()("Never", {
+        what: Schema.String.check(Schema.makeFilter(() => false))
+      }) {}
+      const Stay = Saga.make("Stay", {
+        payload: Schema.String,
+        error: Schema.Union([SoldOut, Never]),
+        idempotencyKey: (id) => id
+      })
+      const step = (name: string) =>
+        Step.make(name as "Hotel", { error: SoldOut, execute: Effect.void, compensate: () => Effect.void })
+      for (const name of ["Hotel", "Hostel", "Tent", "Cabin", "Inn", "Castle"]) {
+        const report = yield* SagaTest.crashEverywhere(Stay, "1", {
+          handlers: Stay.toLayer(() => step(name)),
+          mishaps: [["dies"]]
+        })
+        assert.deepStrictEqual(report.courses.map((_) => _.status), ["completed", "rolledback"], name)
+      }
+      const never = Step.make("Palace", { error: Never, execute: Effect.void, compensate: () => Effect.void })
+      const exit = yield* Effect.exit(SagaTest.crashEverywhere(Stay, "1", { handlers: Stay.toLayer(() => never) }))
+      assert.include(String(exit), "give it in errors, as { Palace: ... }")
+    }))
 })

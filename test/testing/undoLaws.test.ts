@@ -151,4 +151,13 @@ describe("the laws of undoing", () => {
       assert.include(error.message, "Its compensation failed: ")
       assert.include(error.message, "Declined")
     }))
+
+  it.effect("do not take a step that dies for one that refuses", () =>
+    Effect.gen(function*() {
+      const broken = () => Step.make("Broken", { execute: Effect.die("a bug"), compensate: () => Effect.void })
+      const exit = yield* Effect.exit(
+        SagaTest.undoLaws(broken, { arbitrary: Schema.Int, observe: () => Effect.succeed(0) })
+      )
+      assert.include(String(exit), "a bug")
+    }))
 })

@@ -9,7 +9,10 @@ import * as Arbitrary from "effect/Arbitrary"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Logger from "effect/Logger"
+import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import type { Codec } from "../../internal/codec.ts"
+import { storable } from "../../internal/storable.ts"
 import { TimedOut } from "../../internal/timedOut.ts"
 import type * as Saga from "../../Saga.ts"
 import type * as SagaEngine from "../../SagaEngine.ts"
@@ -21,7 +24,7 @@ import {
   type CrashOptions,
   type Injection,
   type Mishap,
-  type Result,
+  type Result as RunResult,
   run,
   runName,
   type Setting
@@ -168,7 +171,7 @@ const explore = Effect.fnUntraced(function*(setting: Setting, course: Course, fa
   const { options } = setting
   const first = yield* run(setting, course, [], learning, undefined)
   let runs = 1
-  const judge = (result: Result, injections: ReadonlyArray<Injection>) => {
+  const judge = (result: RunResult, injections: ReadonlyArray<Injection>) => {
     if (result.broken.length === 0) return
     failures.push({
       name: runName(course, injections, result.points),
@@ -181,7 +184,7 @@ const explore = Effect.fnUntraced(function*(setting: Setting, course: Course, fa
   const visit = (
     chain: ReadonlyArray<Mishap>,
     injections: ReadonlyArray<Injection>,
-    seen: Result
+    seen: RunResult
   ): Effect.Effect<void> =>
     Effect.gen(function*() {
       const mishap = chain[injections.length]
@@ -205,7 +208,7 @@ const explore = Effect.fnUntraced(function*(setting: Setting, course: Course, fa
 })
 
 /** Which steps can refuse beside those that do, and with what. */
-const refusals = Effect.fnUntraced(function*({ options }: Setting, { acts }: Result) {
+const refusals = Effect.fnUntraced(function*({ options }: Setting, { acts }: RunResult) {
   const found: Array<readonly [string, unknown]> = []
   for (const { error, step } of acts.values()) {
     if (error === undefined || !isDeclared(error.schema)) continue
@@ -214,21 +217,37 @@ const refusals = Effect.fnUntraced(function*({ options }: Setting, { acts }: Res
       found.push([step, options.errors[step]])
       continue
     }
-    const values = yield* Effect.exit(Arbitrary.sampleEffect(Arbitrary.schema(error.schema), { count: 20, seed: step }))
-    if (Exit.isFailure(values)) {
+    const drawn = yield* Effect.exit(
+      Effect.suspend(() => Arbitrary.sampleEffect(Arbitrary.schema(error.schema), { count: 50, seed: step }))
+    )
+    const values = Exit.isSuccess(drawn) ? drawn.value.filter((value) => !(value instanceof TimedOut)) : []
+    const refusal = yield* firstStorable(error, values)
+    if (refusal === undefined) {
       return yield* Effect.die(
         new Error(`nothing is known that ${step} could refuse with: give it in errors, as { ${step}: ... }`)
       )
     }
-    const refusal = values.value.find((value) => !(value instanceof TimedOut))
-    if (refusal !== undefined) found.push([step, refusal])
+    found.push([step, refusal])
   }
   return found
 })
 
-/** A step that declares no error may have a schema for anything that it dies of. */
-const isDeclared = ({ ast }: Schema.Top): boolean =>
-  ast._tag !== "Never" && !(ast._tag === "Union" && ast.types.some((one) => one._tag === "Unknown"))
+/** A step that declares no error has a schema for nothing, or for anything that it dies of. */
+const isDeclared = ({ ast }: Schema.Top): boolean => {
+  const types = ast._tag === "Union" ? ast.types : [ast]
+  return !types.some((one) => one._tag === "Unknown" || one._tag === "Never")
+}
+
+/** What is drawn from a schema may be nothing that a journal can keep. */
+const firstStorable = Effect.fnUntraced(function*(error: Codec, values: ReadonlyArray<unknown>) {
+  for (const value of values) {
+    const json = yield* Effect.exit(error.encode(value))
+    if (Exit.isSuccess(json) && Result.isSuccess(storable(json.value, limits))) return value
+  }
+  return undefined
+})
+
+const limits = { depth: 1_000, size: 1_000_000 }
 
 /** While it is learnt, no process is taken over. */
 const learning: SagaWorker.Options = { lease: "4 hours", poll: "1 hour", grace: "10 seconds" }

@@ -270,6 +270,9 @@ export const run = (
     }
     const undisturbed = ends ?? [baseline ?? row.status]
     const permitted = cancelled ? [...undisturbed, "rolledback"] : undisturbed
+    if (baseline === undefined && ends === undefined && answers === undefined && row.status === "parked") {
+      broken.push(`it parks although nothing has happened to it${parkReason(world.timeline)}: say so in ends`)
+    }
     if (!permitted.includes(row.status)) broken.push(`it ends ${row.status}, not ${permitted.join(" or ")}`)
     for (const execution of world.owners.keys()) broken.push(...(yield* judge(run, execution)))
 
@@ -334,6 +337,12 @@ const statuses: Readonly<Record<string, SagaStore.Status>> = {
   RolledBack: "rolledback",
   Parked: "parked",
   Abandoned: "abandoned"
+}
+
+const parkReason = (timeline: ReadonlyArray<Event>): string => {
+  const parks = timeline.flatMap((_) => _._tag === "Append" ? _.entries.filter((one) => one._tag === "SagaParked") : [])
+  const reason = parks.at(-1)?.reason
+  return reason === undefined ? "" : `, for ${reason._tag}`
 }
 
 const prepare = Effect.fnUntraced(function*(
@@ -432,7 +441,11 @@ const untilEnded = Effect.fnUntraced(function*(run: Run) {
       since = virtual.now()
     }
     if (!(yield* virtual.advance(Math.max(since, row?.wakeAt ?? 0) + within))) {
-      broken.push(`it stays ${row?.status ?? "unknown"} for ever`)
+      broken.push(
+        world.definitions.has(definition.tag)
+          ? `it stays ${row?.status ?? "unknown"} for ever`
+          : `nobody runs it: handlers has no layer of ${definition.tag}`
+      )
       return
     }
   }

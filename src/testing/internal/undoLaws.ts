@@ -191,6 +191,8 @@ const laws = Effect.fnUntraced(function*(
 
   const done = yield* Effect.exit(execute)
   if (Exit.isFailure(done)) {
+    // What is refused has changed nothing; what dies is a bug.
+    if (Exit.hasDies(done)) return yield* Effect.die(Cause.squash(done.cause))
     yield* expect("undone", Exit.void)
   } else {
     const value = yield* Effect.orDie(
