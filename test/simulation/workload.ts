@@ -133,7 +133,7 @@ const interpret = (steps: Crash.Steps, part: Part): Loose => {
       return Effect.catchTag(
         Saga.scoped(Effect.forEach(part.of, (one) => interpret(steps, one))) as Effect.Effect<unknown, Refused>,
         "Refused",
-        () => steps.step(part.instead)
+        () => interpret(steps, { _tag: "Step", name: part.instead })
       )
   }
 }
