@@ -374,6 +374,7 @@ const prepare = Effect.fnUntraced(function*(
       encoded,
       timeline: [],
       owners: new Map(),
+      epochs: new Map(),
       definitions: new Map(),
       hooks: {
         call: (process, call, effect) => called(run, process, call, effect),

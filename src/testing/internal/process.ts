@@ -86,6 +86,8 @@ export interface World {
   readonly timeline: Array<Event>
   /** Who appended last to an execution. */
   readonly owners: Map<string, number>
+  /** The place of the last claim of an execution in its journal. */
+  readonly epochs: Map<string, number>
   /** The sagas that processes have registered, by name. */
   readonly definitions: Map<string, Definition>
   readonly hooks: Hooks
@@ -211,7 +213,7 @@ export const kill = (process: Process): void => {
 // internal
 // ---------------------------------------------------------------------------------------------------------------------
 
-const interceptor = ({ hooks, owners, timeline, virtual }: World, process: Process): NonNullable<
+const interceptor = ({ epochs, hooks, owners, timeline, virtual }: World, process: Process): NonNullable<
   typeof Execution.Interceptor["Service"]
 > =>
 (intercepted, effect) =>
@@ -222,7 +224,8 @@ const interceptor = ({ hooks, owners, timeline, virtual }: World, process: Proce
     const see = (effect: Effect.Effect<unknown, unknown, unknown>) =>
       Effect.suspend(() => {
         const owner = owners.get(execution)
-        const late = owner !== undefined && owner !== process.index
+        const stale = process.gate.resumed && epoch < (epochs.get(execution) ?? 0)
+        const late = stale || (owner !== undefined && owner !== process.index)
         const act: Act = {
           ...doing,
           _tag: "Act",
@@ -263,7 +266,7 @@ const outcomeOf = (exit: Exit.Exit<unknown, unknown>): Act["outcome"] => {
 }
 
 const storeOf = (world: World, process: Process): SagaStore.Encoded => {
-  const { encoded, hooks, owners, timeline, virtual } = world
+  const { encoded, epochs, hooks, owners, timeline, virtual } = world
   // The store has a clock of its own, whatever the process thinks.
   const storeTime = Context.make(Clock.Clock, Context.get(virtual.services(Virtual.makeGate()), Clock.Clock))
   const kept = (execution: string, entries: string) => {
@@ -304,7 +307,10 @@ const storeOf = (world: World, process: Process): SagaStore.Encoded => {
         undefined,
         Effect.tap(encoded.claim(options), (claimed) =>
           Effect.sync(() => {
-            for (const { id } of claimed) kept(id, options.entries)
+            for (const { id, seq } of claimed) {
+              epochs.set(id, seq)
+              kept(id, options.entries)
+            }
           }))
       ),
     witness: (execution, seq) => call("witness", execution, encoded.witness(execution, seq)),

@@ -262,6 +262,7 @@ const prepare = Effect.fnUntraced(function*(
     encoded,
     timeline: [],
     owners: new Map(),
+    epochs: new Map(),
     definitions: new Map(),
     hooks: {
       call: (process, call, effect) => {

@@ -27,6 +27,8 @@ import * as Heap from "../../internal/heap.ts"
  */
 export interface Gate {
   state: "open" | "held" | "shut"
+  /** It was held and goes on: what was about to happen behind it then may come late. */
+  resumed: boolean
   /** How far the clock behind it is ahead, in milliseconds. */
   skew: number
   readonly held: Array<() => void>
@@ -72,7 +74,7 @@ export interface Virtual {
  * @category constructors
  * @since 0.1.0
  */
-export const makeGate = (skew = 0): Gate => ({ state: "open", skew, held: [] })
+export const makeGate = (skew = 0): Gate => ({ state: "open", resumed: false, skew, held: [] })
 
 /**
  * A new world, at time 0.
@@ -163,6 +165,7 @@ export const make = (): Virtual => {
     services,
     open: (gate) => {
       gate.state = "open"
+      gate.resumed = true
       tasks.push(...gate.held.splice(0))
     },
     pass: (gate) =>
