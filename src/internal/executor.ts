@@ -352,7 +352,8 @@ const flush = Effect.fnUntraced(function*(driver: Driver) {
     received: run.received
   }
   const withRow = create !== undefined || core.rowChanged
-  const answered = entries.flatMap((entry) => "mail" in entry ? [entry.mail] : [])
+  let answered: Array<number> | undefined
+  for (const entry of entries) if ("mail" in entry) (answered ??= []).push(entry.mail)
   core.rowChanged = false
   const written = yield* Effect.exit(options.writer.append({
     execution: core.id,
@@ -362,7 +363,7 @@ const flush = Effect.fnUntraced(function*(driver: Driver) {
     entries: JSON.stringify(entries),
     create,
     row: withRow ? row : undefined,
-    ...(answered.length === 0 ? undefined : { answered })
+    ...(answered === undefined ? undefined : { answered })
   }))
   if (Exit.isFailure(written)) return refused(run, written.cause)
   if (written.value === "Lost") {

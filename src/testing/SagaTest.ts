@@ -21,6 +21,7 @@ import * as SagaInspector from "../SagaInspector.ts"
 import * as SagaStore from "../SagaStore.ts"
 import * as Step from "../Step.ts"
 import { CrashPoint } from "./internal/crashPoint.ts"
+import { actName, outcomeOf } from "./internal/timeline.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
@@ -393,7 +394,7 @@ export const layer: Layer.Layer<
       Step.StepContext,
       ({ attempt, execution, key, step }) =>
         Effect.flatMap(Clock.currentTimeMillis, (at) => {
-          const done: Act = { name: names[kind](step), kind, execution, step, key, attempt, at, outcome: undefined }
+          const done: Act = { name: actName(kind, step), kind, execution, step, key, attempt, at, outcome: undefined }
           acts.push(done)
           const found = disturbances.find((one) =>
             one.step === step && (one.which.kind ?? "execute") === kind && one.left > 0
@@ -429,16 +430,3 @@ export const layer: Layer.Layer<
 
 /** How often the scheduler gets its turn before a test looks: far more than one execution takes between two waits. */
 const turns = 64
-
-const names: Readonly<Record<Execution.ActKind, (step: string) => string>> = {
-  execute: (step) => step,
-  check: (step) => `check ${step}`,
-  compensate: (step) => `undo ${step}`,
-  checkCompensation: (step) => `check undo ${step}`
-}
-
-const outcomeOf = (exit: Exit.Exit<unknown, unknown>): Act["outcome"] => {
-  if (Exit.isSuccess(exit)) return "succeeded"
-  if (Exit.hasDies(exit)) return "died"
-  return Exit.hasFails(exit) ? "failed" : "interrupted"
-}

@@ -301,7 +301,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     bug: "a signal stays in the inbox when it is received",
     file: "src/internal/executor.ts",
-    find: "...(answered.length === 0 ? undefined : { answered })",
+    find: "...(answered === undefined ? undefined : { answered })",
     replace: "",
     tests: signals
   },

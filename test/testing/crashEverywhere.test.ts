@@ -352,4 +352,24 @@ describe("SagaTest.crashEverywhere", () => {
       const exit = yield* Effect.exit(SagaTest.crashEverywhere(Stay, "1", { handlers: Stay.toLayer(() => never) }))
       assert.include(String(exit), "give it in errors, as { Palace: ... }")
     }))
+
+  it.live("lets promises settle that need no time, before virtual time goes on", () =>
+    Effect.gen(function*() {
+      const hops = Effect.promise(async () => {
+        for (let hop = 0; hop < 50; hop++) await Promise.resolve()
+      })
+      const patient = Step.make("Patient", {
+        execute: hops,
+        timeout: "1 second",
+        unknown: "park",
+        compensate: () => hops
+      })
+      const Waiting = Saga.make("Waiting", { payload: Schema.String, error: Step.TimedOut, idempotencyKey: (id) => id })
+      const report = yield* SagaTest.crashEverywhere(Waiting, "1", {
+        handlers: Waiting.toLayer(() => patient),
+        mishaps: [["dies"]],
+        refusing: []
+      })
+      assert.strictEqual(report.courses[0]!.status, "completed")
+    }))
 })

@@ -12,6 +12,7 @@ import * as Logger from "effect/Logger"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type { Codec } from "../../internal/codec.ts"
+import * as Limits from "../../internal/limits.ts"
 import { storable } from "../../internal/storable.ts"
 import { TimedOut } from "../../internal/timedOut.ts"
 import type * as Saga from "../../Saga.ts"
@@ -240,14 +241,13 @@ const isDeclared = ({ ast }: Schema.Top): boolean => {
 
 /** What is drawn from a schema may be nothing that a journal can keep. */
 const firstStorable = Effect.fnUntraced(function*(error: Codec, values: ReadonlyArray<unknown>) {
+  const limits = { depth: yield* Limits.MaxDepth, size: yield* Limits.MaxAppendSize }
   for (const value of values) {
     const json = yield* Effect.exit(error.encode(value))
     if (Exit.isSuccess(json) && Result.isSuccess(storable(json.value, limits))) return value
   }
   return undefined
 })
-
-const limits = { depth: 1_000, size: 1_000_000 }
 
 /** While it is learnt, no process is taken over. */
 const learning: SagaWorker.Options = { lease: "4 hours", poll: "1 hour", grace: "10 seconds" }

@@ -22,7 +22,7 @@ import * as SagaInspector from "../../SagaInspector.ts"
 import * as SagaStore from "../../SagaStore.ts"
 import type * as SagaWorker from "../../SagaWorker.ts"
 import * as Step from "../../Step.ts"
-import { type Act, actName, type Event } from "./timeline.ts"
+import { type Act, actName, type Event, outcomeOf } from "./timeline.ts"
 import * as Virtual from "./virtual.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -236,7 +236,7 @@ const interceptor = ({ epochs, hooks, owners, timeline, virtual }: World, proces
           outcome: undefined
         }
         timeline.push(act)
-        return Effect.onExit(effect, (exit) =>
+        return Effect.onExit(virtual.perhapsOutside(effect), (exit) =>
           Effect.sync(() => {
             act.outcome = outcomeOf(exit)
           }))
@@ -258,12 +258,6 @@ const watched = (world: World, worker: SagaWorker.Options) =>
         }
       }))
   )
-
-const outcomeOf = (exit: Exit.Exit<unknown, unknown>): Act["outcome"] => {
-  if (Exit.isSuccess(exit)) return "succeeded"
-  if (Exit.hasDies(exit)) return "died"
-  return Exit.hasFails(exit) ? "failed" : "interrupted"
-}
 
 const storeOf = (world: World, process: Process): SagaStore.Encoded => {
   const { encoded, epochs, hooks, owners, timeline, virtual } = world

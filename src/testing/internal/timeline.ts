@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import * as Exit from "effect/Exit"
 import type * as Execution from "../../Execution.ts"
 import * as Journal from "../../Journal.ts"
 
@@ -64,6 +65,18 @@ export type Event = Kept | Act
  * @since 0.1.0
  */
 export const actName = (kind: Execution.ActKind, step: string): string => `${prefixes[kind]}${step}`
+
+/**
+ * How an act ended.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const outcomeOf = (exit: Exit.Exit<unknown, unknown>): NonNullable<Act["outcome"]> => {
+  if (Exit.isSuccess(exit)) return "succeeded"
+  if (Exit.hasDies(exit)) return "died"
+  return Exit.hasFails(exit) ? "failed" : "interrupted"
+}
 
 /**
  * The timeline as people read it: a line each, with virtual time and the process.
