@@ -129,7 +129,8 @@ export interface Received {
  *
  * `Timer` is a durable sleep, `PointOfNoReturn` closes `attempt`, `RollbackScope` undoes what a `Saga.scoped` did,
  * `RollbackSteps` what is held of the steps with these names. `Publish` makes a value visible to readers,
- * `Version` asks which version of a change of the body holds here.
+ * `Version` asks which version of a change of the body holds here. `Continue` ends the body, which begins anew with
+ * this payload; it is never answered.
  *
  * @category models
  * @since 0.1.0
@@ -144,6 +145,7 @@ export type Request =
   | { readonly _tag: "PointOfNoReturn" }
   | { readonly _tag: "RollbackScope"; readonly scope: string; readonly cause: Cause.Cause<unknown> }
   | { readonly _tag: "RollbackSteps"; readonly names: ReadonlyArray<string> }
+  | { readonly _tag: "Continue"; readonly payload: unknown }
   | { readonly _tag: "Publish"; readonly key: string; readonly value: unknown }
   | { readonly _tag: "Version"; readonly change: string; readonly min: number; readonly max: number }
   | ReceiveRequest

@@ -206,7 +206,8 @@ export const decodeEnd: (text: string) => Effect.Effect<End, Schema.SchemaError>
  * inbox row that the entry answers, and which goes with it. `deadline` is a time as well. An absent `version` is 1. The
  * name of what was published is its key. A `Suspended` without `wakeAt` waits for a message alone. `losers` are the
  * scopes that a race leaves to be undone. `MailUndelivered` says what nobody received before the end, and may follow
- * it; without `message` nobody could read it.
+ * it; without `message` nobody could read it. `ContinuedAsNew` begins the journal anew: nothing before it counts for
+ * the body, and its `generation` (from 1) is part of every key; `parks` is how often it was parked before.
  *
  * @category models
  * @since 0.1.0
@@ -296,6 +297,14 @@ export const Entry = Schema.Union([
     value: Schema.Json
   }),
   Schema.TaggedStruct("RaceWon", { ...at, ...ref, winner: Schema.Int, losers: Schema.Array(Schema.String) }),
+  Schema.TaggedStruct("ContinuedAsNew", {
+    ...at,
+    payload: Schema.Json,
+    generation: Schema.Int,
+    deadline: Schema.optionalKey(Schema.Number),
+    version: Schema.optionalKey(Schema.Int),
+    parks: Schema.optionalKey(Schema.Int)
+  }),
   Schema.TaggedStruct("MailUndelivered", { ...at, mail: Schema.Int, message: Schema.optionalKey(Mail) }),
   ...End.members
 ])
@@ -402,8 +411,13 @@ export interface CompensationState {
  * @since 0.1.0
  */
 export interface JournalState {
+  /** When this generation began. */
   readonly startedAt: number
   readonly version: number
+  /** How often it has continued as new. */
+  readonly generation: number
+  /** What this generation began with, in its stored form; undefined where that is what the execution began with. */
+  readonly payload: Schema.Json | undefined
   /** When it rolls back unless it has passed its point of no return. */
   readonly deadline: number | undefined
   /** The time of the last entry. */
@@ -502,6 +516,17 @@ export interface ResolutionState extends Omit<ResolvedBy, "resolution"> {
 export interface Illegal {
   readonly entry: Entry["_tag"]
   readonly state: string
+}
+
+/**
+ * What counts of a journal: all of it, or what there is from where it last continued as new.
+ *
+ * @category state
+ * @since 0.1.0
+ */
+export const current = (entries: ReadonlyArray<Entry>): ReadonlyArray<Entry> => {
+  const last = entries.findLastIndex(({ _tag }) => _tag === "ContinuedAsNew")
+  return last <= 0 ? entries : entries.slice(last)
 }
 
 export {

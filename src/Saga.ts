@@ -7,7 +7,7 @@
  *
  * @since 0.1.0
  */
-import * as Cause from "effect/Cause"
+import type * as Cause from "effect/Cause"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -20,6 +20,7 @@ import type { Messages } from "./internal/messages.ts"
 import { hook } from "./internal/step.ts"
 import { transact as transactInternal } from "./internal/transact.ts"
 import type {
+  Again,
   AnError,
   Backward,
   Between,
@@ -180,15 +181,17 @@ export interface Saga<
    * The layer that lets this process run the saga, for a saga without a point of no return.
    */
   toLayer<R, X extends AnError<E["Type"]>>(
-    handler: (payload: P["Type"]) => Backward<R, X, E["Type"], CE["Type"], Pub> & Effect.Effect<S["Type"], X, R>
-  ): Layer.Layer<never, never, SagaEngine | UsesOf<R> | Worker<P, S, E, CE, Pub>>
+    handler: (
+      payload: P["Type"]
+    ) => Backward<R, X, E["Type"], CE["Type"], Pub, P["Type"]> & Effect.Effect<S["Type"], X, R>
+  ): Layer.Layer<never, never, SagaEngine | UsesOf<R> | Worker<P, S, E, CE, Pub> | Again<R, P>>
 
   /**
    * The body before the point of no return: it may fail, and then everything in it is undone. Continued with
    * `.settle(...)`, or with `.pivot(...).settle(...)`.
    */
   attempt<A, R, X extends AnError<E["Type"]>>(
-    attempt: (payload: P["Type"]) => Backward<R, X, E["Type"], CE["Type"], Pub> & Effect.Effect<A, X, R>
+    attempt: (payload: P["Type"]) => Backward<R, X, E["Type"], CE["Type"], Pub, P["Type"]> & Effect.Effect<A, X, R>
   ): Attempted<P, S, E, CE, A, R, Pub> & Decidable<P, S, E, CE, A, R, Pub>
 }
 
@@ -215,8 +218,8 @@ export interface Attempted<
    * Its acting steps are `Step.retryable`. A defect in it parks the execution, `Effect.orDie` included.
    */
   settle<R2, E2>(
-    settle: (value: A, payload: P["Type"]) => Onward<R2, E2, Pub> & Effect.Effect<S["Type"], E2, R2>
-  ): Layer.Layer<never, never, SagaEngine | UsesOf<R> | UsesOf<R2> | Worker<P, S, E, CE, Pub>>
+    settle: (value: A, payload: P["Type"]) => Onward<R2, E2, Pub, P["Type"]> & Effect.Effect<S["Type"], E2, R2>
+  ): Layer.Layer<never, never, SagaEngine | UsesOf<R> | UsesOf<R2> | Worker<P, S, E, CE, Pub> | Again<R | R2, P>>
 }
 
 /**
@@ -417,33 +420,27 @@ export const make = <
 // combinators
 // ---------------------------------------------------------------------------------------------------------------------
 
-/**
- * A roll-back scope of its own inside a body: if `effect` fails, what its steps did is undone at once, and then the
- * error goes on, so that the body can catch it and try another way.
- *
- * **Details**
- *
- * If it succeeds, its compensations stay held like all others. A compensation in it that fails for good parks the
- * execution before the error reaches the body. Without it, catching a failure undoes nothing: earlier steps are undone
- * when the whole saga rolls back.
- *
- * @category combinators
- * @since 0.1.0
- */
-export const scoped = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R | Execution.Execution> =>
-  Effect.withFiber((fiber) =>
-    Effect.flatMap(Execution.Execution, (execution) => {
-      const scope = execution.openScope(fiber.getRef(Execution.CurrentScope), fiber)
-      return effect.pipe(
-        Effect.provideService(Execution.CurrentScope, scope),
-        Effect.onError((cause) =>
-          Cause.hasFails(cause) && !Cause.hasDies(cause)
-            ? Effect.withFiber((fiber) => Effect.orDie(execution.ask({ _tag: "RollbackScope", scope, cause }, fiber)))
-            : Effect.void
-        )
-      )
-    })
-  )
+export {
+  /**
+   * A roll-back scope of its own inside a body: if `effect` fails, what its steps did is undone at once, and then the
+   * error goes on, so that the body can catch it and try another way.
+   *
+   * @category combinators
+   * @since 0.1.0
+   */
+  scoped
+} from "./internal/scoped.ts"
+
+export {
+  /**
+   * Ends this run of the body and begins the next one, in the same execution, with another payload and an empty
+   * journal.
+   *
+   * @category combinators
+   * @since 0.1.0
+   */
+  continueAsNew
+} from "./internal/continueAsNew.ts"
 
 export {
   /**

@@ -113,6 +113,7 @@ export const make = Effect.fnUntraced(function*(options: SagaWorker.Options) {
     switch (ending?._tag) {
       case undefined:
       case "Ended":
+      case "Continued":
       case "Suspended":
         return id
       case "Exists":
@@ -186,13 +187,13 @@ export const make = Effect.fnUntraced(function*(options: SagaWorker.Options) {
    * suspended.
    */
   const mayCancel = Effect.fnUntraced(function*(id: ExecutionId.ExecutionId) {
-    const { status } = yield* read(id)
+    const { base, status } = yield* read(id)
     if (status !== "parked" && status !== "suspended") return
     const journal = yield* Effect.mapError(
-      store.journal(id),
+      store.journal(id, base - 1),
       (cause) => failure(new SagaError.StoreUnavailable({ execution: id, cause }))
     )
-    const state = Journal.fold(journal.appends.flatMap((_) => _.entries))
+    const state = Journal.fold(Journal.current(journal.appends.flatMap((_) => _.entries)))
     if (Result.isFailure(state)) return
     if (state.success.pivotPassed) return yield* failure(new SagaError.TooLate({ execution: id }))
     if (state.success.rollback !== undefined) {
@@ -209,7 +210,7 @@ export const make = Effect.fnUntraced(function*(options: SagaWorker.Options) {
     }),
     poll: Effect.fnUntraced(function*(definition, id) {
       const row = yield* read(id)
-      return yield* toPolled(definition, id, row, yield* reading(id, store.encoded.journal(id)))
+      return yield* toPolled(definition, id, row, yield* reading(id, store.encoded.journal(id, row.base - 1)))
     }),
     cancel: Effect.fnUntraced(function*(id, reason) {
       yield* mayCancel(id)

@@ -72,6 +72,8 @@ export interface Row {
   /** How many messages were ever sent to it, and how many of them its journal has answered. */
   readonly mail: number
   readonly received: number
+  /** The place in its journal of the append in which it last continued as new; 0 where it never did. */
+  readonly base: number
   /** `at` of the append that created it. */
   readonly createdAt: number
   /** `at` of the last append that changed the row, or `now` of the last claim. */
@@ -139,6 +141,13 @@ export interface RowUpdate {
   readonly worker: string | null
   readonly wakeAt: number | null
   readonly received: number
+  /**
+   * The execution continues as new with this append: its `seq` becomes the row's `base`, and this the row's `version`.
+   * Not with `create`.
+   *
+   * @default the row keeps both
+   */
+  readonly continued?: { readonly version: number } | undefined
 }
 
 /**
@@ -455,16 +464,17 @@ export const make = (encoded: Encoded): SagaStore["Service"] => ({
 })
 
 /**
- * The entries of as many appends as this version can read, without a gap between them.
+ * The entries of as many appends as this version can read, without a gap between them. `first` is the place of the
+ * first one, by default 0.
  *
  * @category decoding
  * @since 0.1.0
  */
-export const decodePrefix = (stored: ReadonlyArray<Stored>): ReadonlyArray<Journal.Entry> => {
+export const decodePrefix = (stored: ReadonlyArray<Stored>, first = 0): ReadonlyArray<Journal.Entry> => {
   const entries: Array<Journal.Entry> = []
   for (const [index, append] of stored.entries()) {
     const decoded = decodeEntries(append.entries)
-    if (append.seq !== index || Result.isFailure(decoded)) return entries
+    if (append.seq !== first + index || Result.isFailure(decoded)) return entries
     entries.push(...decoded.success)
   }
   return entries

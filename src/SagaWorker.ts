@@ -188,6 +188,11 @@ export const make = Effect.fnUntraced(function*(
       if (Exit.isSuccess(exit) && exit.value._tag === "Suspended" && exit.value.wakeAt !== undefined) {
         alarm.at(exit.value.wakeAt)
       }
+      // It goes on here, anew; or, where this worker stops, with whoever claims it.
+      if (Exit.isSuccess(exit) && exit.value._tag === "Continued") {
+        const next = handlers.of(ExecutionId.tag(id), registered.handler.definition.version)
+        if (launch(id, next, { _tag: "Claim", seq: exit.value.seq }) !== undefined) return
+      }
       // What left while this worker still owns it would wait for a lease that never ends; what was claimed again here
       // is not given back on behalf of who had it before.
       if (!stays && !stopping && lease.worker() === worker && !taking.has(id)) {

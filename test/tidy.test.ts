@@ -49,7 +49,9 @@ const ranks: ReadonlyArray<ReadonlyArray<string>> = [
     "Saga",
     "internal/step",
     "internal/messages",
+    "internal/continueAsNew",
     "internal/race",
+    "internal/scoped",
     "internal/body",
     "internal/definition",
     "internal/transact"

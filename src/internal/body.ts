@@ -285,6 +285,8 @@ export const requestName = (request: Execution.Request): string => {
       return request.scope
     case "RollbackSteps":
       return "rollback"
+    case "Continue":
+      return "continueAsNew"
     case "Publish":
       return request.key
     case "Version":

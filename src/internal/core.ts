@@ -118,6 +118,8 @@ export interface Core {
   readonly limits: Limits
   /** What the body's root fiber runs with. */
   bodyContext: Context.Context<never> | undefined
+  /** How often the execution has continued as new. */
+  generation: number
   /** The `seq` of the claim under which this process acts. */
   epoch: number
   /** The time of the last entry. */
@@ -170,6 +172,7 @@ export const make = (options: Pick<Core, "id" | "handler" | "context" | "limits"
   clock: Context.get(options.context, Clock.Clock),
   intercept: Context.get(options.context, Execution.Interceptor),
   bodyContext: undefined,
+  generation: 0,
   epoch: 0,
   at: 0,
   pending: [],
@@ -451,7 +454,7 @@ export const check = (core: Core, json: Schema.Json): Result.Result<Schema.Json,
 /** execution / generation / name / occurrence; the fork path goes with the occurrence. */
 const base = (core: Core, ref: Journal.Ref): string => {
   const occurrence = ref.occurrence ?? 0
-  return `${core.id}/0/${ExecutionId.escape(ref.name)}/${
+  return `${core.id}/${core.generation}/${ExecutionId.escape(ref.name)}/${
     ref.path === undefined ? occurrence : `${ref.path}:${occurrence}`
   }`
 }

@@ -91,6 +91,8 @@ export const events = (scene: Scene.Scene, entry: Entry): ReadonlyArray<Event> =
       return isRecovery(scene)
         ? note(`crash, recovered by ${Wording.name(entry.worker)}${doubt(scene, entry.at)}`)
         : note(`taken up by ${Wording.name(entry.worker)}`)
+    case "ContinuedAsNew":
+      return note(`continued as new, generation ${entry.generation}`)
     case "PivotPassed":
       return note("point of no return")
     case "TimerSet":

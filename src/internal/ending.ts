@@ -53,7 +53,7 @@ export const toPolled = Effect.fnUntraced(function*(
   row: SagaStore.Row,
   stored: ReadonlyArray<SagaStore.Stored>
 ): Effect.fn.Return<Polled, SagaError.SagaError<never>, unknown> {
-  const state = Journal.foldPrefix(SagaStore.decodePrefix(stored))
+  const state = Journal.foldPrefix(Journal.current(SagaStore.decodePrefix(stored, row.base)))
   const records = {
     steps: state === undefined ? [] : Journal.stepRecords(state),
     compensations: state === undefined ? [] : Journal.compensationRecords(state),

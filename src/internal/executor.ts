@@ -16,12 +16,14 @@ import type * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import type * as Schema from "effect/Schema"
-import type * as Journal from "../Journal.ts"
+import * as Journal from "../Journal.ts"
 import { describe } from "../SagaError.ts"
 import type { Append, SagaStore, StoreError } from "../SagaStore.ts"
 import * as Attempt from "./attempt.ts"
+import type * as Body from "./body.ts"
 import * as Core from "./core.ts"
 import type { Handler } from "./engine.ts"
+import { isSettled } from "./fold.ts"
 import * as Forward from "./forward.ts"
 import * as Intake from "./intake.ts"
 import type { JournalWriter } from "./journalWriter.ts"
@@ -105,7 +107,8 @@ export const make = (options: Options): Live => {
     durableEnd: false,
     fiber: undefined,
     mailDue: false,
-    suspending: undefined
+    suspending: undefined,
+    continuing: false
   }
   const ended = Deferred.makeUnsafe<Run.Ending>()
   const live: Live = {
@@ -166,6 +169,8 @@ interface Driver {
   mailDue: boolean
   /** It leaves memory with the next append, until this time; infinite: until a message comes. */
   suspending: number | undefined
+  /** It continues as new with the next append. */
+  continuing: boolean
 }
 
 /** An end that was decided, and is not durable, is none: whoever claims the execution next decides it again. */
@@ -184,7 +189,7 @@ const drive = Effect.fnUntraced(function*(driver: Driver, onPayload: (text: stri
   }
   while (!driver.abandoned) {
     const sealed = core.seal
-    yield* advance(run)
+    yield* advance(driver)
     // A park that was decided just now may have nothing to wait for.
     if (core.seal !== sealed && run.ending === undefined) continue
     if (run.ending === undefined) yield* act(driver)
@@ -349,7 +354,8 @@ const flush = Effect.fnUntraced(function*(driver: Driver) {
     result: run.end === undefined ? null : JSON.stringify(run.end),
     worker: run.end === undefined && suspending === undefined ? options.worker : null,
     wakeAt: suspending === undefined || suspending === Infinity ? null : suspending,
-    received: run.received
+    received: run.received,
+    ...(driver.continuing ? { continued: { version: run.handler.definition.version } } : undefined)
   }
   const withRow = create !== undefined || core.rowChanged
   let answered: Array<number> | undefined
@@ -393,8 +399,9 @@ const refused = (run: Run.Run, cause: Cause.Cause<StoreError>): void => {
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** Moves the execution on where that takes no event: to its end, to its roll-back, to its park. */
-const advance = Effect.fnUntraced(function*(run: Run.Run) {
-  const { body, core } = run
+const advance = Effect.fnUntraced(function*(driver: Driver) {
+  const { run } = driver
+  const { core } = run
   if (run.ending !== undefined) return
   if (core.seal?._tag === "Park") {
     if (Run.inFlight(run) === 0) Run.finishPark(run, core.seal.reason)
@@ -402,10 +409,10 @@ const advance = Effect.fnUntraced(function*(run: Run.Run) {
   }
   if (run.rollingBack) return
   // A saga that has nothing left to do ends here; everything else is the next owner's.
-  if (core.draining && (run.commits.length > 0 || !body.exit() || Exit.isFailure(body.exit()!))) return
+  const exit = Run.exit(run)
+  if (core.draining && (run.commits.length > 0 || exit === undefined || Exit.isFailure(exit))) return
   if (core.undoPending !== undefined) yield* settlePivot(run)
   if (core.seal?._tag === "Undo") return yield* advanceUndo(run, core.seal.cause)
-  const exit = body.exit()
   if (exit === undefined || core.seal !== undefined) return
   const orphan = Run.orphan(run)
   if (orphan !== undefined) {
@@ -415,7 +422,7 @@ const advance = Effect.fnUntraced(function*(run: Run.Run) {
   }
   const commits = Exit.isSuccess(exit) && run.commits.length > 0 && core.pivotPassed
   if (!commits && Run.unsettled(run)) return
-  if (Exit.isSuccess(exit)) return yield* complete(run, exit.value)
+  if (Exit.isSuccess(exit)) return yield* complete(driver, exit.value)
   yield* fail(run, exit.cause)
 })
 
@@ -443,17 +450,43 @@ const settleAll = Effect.fnUntraced(function*(run: Run.Run) {
   }
 })
 
-const complete = Effect.fnUntraced(function*(run: Run.Run, value: unknown) {
+const complete = Effect.fnUntraced(function*(driver: Driver, value: unknown) {
+  const { run } = driver
   if (run.commits.length > 0 && !run.core.pivotPassed) {
     Intake.passPivot(run)
     return yield* Intake.quiesce(run)
   }
   if (!Intake.allCommitted(run) || Run.unsettled(run)) return
+  if (run.continuing !== undefined) return yield* continueAsNew(driver, run.continuing)
   const json = yield* stored(run, run.handler.definition.success.encode(value))
   if (Result.isFailure(json)) {
     return Run.park(run, { _tag: "Unencodable", what: "the saga's result", message: json.failure })
   }
   Run.finish(run, { _tag: "SagaCompleted", at: Core.now(run.core), value: json.success }, "completed")
+})
+
+/** The body begins anew in this execution, once that is durable: with an empty journal, and nothing to undo. */
+const continueAsNew = Effect.fnUntraced(function*(driver: Driver, { request }: Body.Asked) {
+  const { run } = driver
+  const { core, handler: { definition } } = run
+  if (request._tag !== "Continue") return
+  const holds = core.pivotPassed ? [] : [...run.held.values()].filter(({ status }) => !isSettled(status))
+  if (holds.length > 0) {
+    const names = holds.map(({ ref }) => Journal.refName(ref)).join(", ")
+    const message = `it would continue as new while it holds the compensations of ${names}: ` +
+      "undo them before, or pass the point of no return"
+    return void Run.defect(run, undefined, message)
+  }
+  const json = yield* stored(run, definition.payload.encode(request.payload))
+  if (Result.isFailure(json)) {
+    return Run.park(run, { _tag: "Unencodable", what: "the payload to continue with", message: json.failure })
+  }
+  Core.record(core, SagaStarted.again(definition, Core.now(core), json.success, run))
+  Run.setStatus(run, "running")
+  driver.continuing = true
+  yield* flush(driver)
+  driver.continuing = false
+  if (run.ending === undefined) run.ending = { _tag: "Continued", seq: run.seq - 1 }
 })
 
 const fail = Effect.fnUntraced(function*(run: Run.Run, cause: Cause.Cause<unknown>) {

@@ -47,9 +47,11 @@ export const foldPrefix = (entries: Iterable<Entry>): JournalState | undefined =
  * @category state
  * @since 0.1.0
  */
-export const initial = (entry: EntryOf<"SagaStarted">): JournalState => ({
+export const initial = (entry: EntryOf<"SagaStarted" | "ContinuedAsNew">): JournalState => ({
   startedAt: entry.at,
   version: entry.version ?? 1,
+  generation: entry._tag === "SagaStarted" ? 0 : entry.generation,
+  payload: entry._tag === "SagaStarted" ? undefined : entry.payload,
   deadline: entry.deadline,
   at: entry.at,
   phase: "running",
@@ -57,7 +59,7 @@ export const initial = (entry: EntryOf<"SagaStarted">): JournalState => ({
   claims: 0,
   claimants: [],
   received: 0,
-  parks: 0,
+  parks: entry._tag === "SagaStarted" ? 0 : entry.parks ?? 0,
   touched: true,
   pivotPassed: false,
   requested: undefined,
@@ -130,7 +132,9 @@ const run = (
   let state: JournalState | undefined
   for (const entry of entries) {
     if (state === undefined) {
-      if (entry._tag !== "SagaStarted") return { state, illegal: { entry: entry._tag, state: "an empty journal" } }
+      if (entry._tag !== "SagaStarted" && entry._tag !== "ContinuedAsNew") {
+        return { state, illegal: { entry: entry._tag, state: "an empty journal" } }
+      }
       state = initial(entry)
       continue
     }
@@ -151,6 +155,8 @@ const step = (state: JournalState, entry: Entry): string | undefined => {
   switch (entry._tag) {
     case "SagaStarted":
       return "an execution that started"
+    case "ContinuedAsNew":
+      return continued(state, entry)
     case "Claimed":
       state.claims++
       if (!state.claimants.includes(entry.worker)) state.claimants.push(entry.worker)
@@ -227,6 +233,20 @@ const step = (state: JournalState, entry: Entry): string | undefined => {
       return endEntry(state, entry)
   }
 }
+
+/** Nothing is in flight, and nothing is held that could be undone: the next generation knows nothing of this one. */
+const continued = (state: JournalState, entry: EntryOf<"ContinuedAsNew">): string | undefined => {
+  if (state.rollback !== undefined || state.undoing.size > 0) return "an execution that rolls back"
+  if (inFlight(state) !== undefined) return `an execution with ${inFlight(state)} in flight`
+  const holds = state.pivotPassed ? undefined : state.held.find((key) => !isSettled(compensationOf(state, key).status))
+  if (holds !== undefined) return `an execution that holds the compensation of ${refName(state.steps.get(holds)!.ref)}`
+  const { received } = state
+  Object.assign(state, initial(entry), { received })
+  return undefined
+}
+
+const compensationOf = (state: JournalState, key: string): StepState["compensation"] =>
+  state.steps.get(key)!.compensation
 
 /** What a parked execution takes. */
 const wakes: ReadonlyArray<Entry["_tag"]> = [

@@ -55,7 +55,8 @@ export const quiesce = Effect.fnUntraced(function*(run: Run.Run) {
       continue
     }
     for (const one of asked) {
-      if (run.mode === "live") accept(run, one)
+      if (one.request._tag === "Continue") run.continuing ??= one
+      else if (run.mode === "live") accept(run, one)
       else if (!Notes.again(run, one)) run.open.set(Run.keyOf(one), one)
     }
     // One at a time: the answer to the first may run code before the second is answered, as on replay.
@@ -135,6 +136,8 @@ export const accept = (run: Run.Run, asked: Body.Asked): void => {
       return Notes.version(run, asked)
     case "Race":
       return acceptRace(run, asked, request)
+    case "Continue":
+      return
   }
 }
 
@@ -196,6 +199,10 @@ export const allCommitted = (run: Run.Run): boolean =>
 
 /** Nobody asks for this any more: it is settled, unless the journal says how. */
 const withdraw = Effect.fnUntraced(function*(run: Run.Run, asked: Body.Asked) {
+  if (run.continuing === asked) {
+    run.continuing = undefined
+    return run.body.deliver(asked, Forward.withdrawn)
+  }
   const key = Run.keyOf(asked)
   const task = run.tasks.get(key)
   if (task === undefined) {
@@ -279,7 +286,7 @@ const phaseError = (run: Run.Run, kind: Journal.Kind): string | undefined => {
 /** The next effect that waits for the commit; they run one after the other once the body has succeeded. */
 const nextCommit = (run: Run.Run): Body.Asked | undefined => {
   const hook = run.commits[run.committed]
-  const exit = run.body.exit()
+  const exit = Run.exit(run)
   if (hook === undefined || !run.core.pivotPassed || exit === undefined || Exit.isFailure(exit)) return undefined
   const { request } = hook
   if (request._tag !== "Step" || request.commit === undefined) return undefined

@@ -54,9 +54,10 @@ interface Memory {
 /** Due at the latest at `now`. */
 const dueBy = (wakeAt: number | null, now: number): number => wakeAt === null ? now : Math.min(wakeAt, now)
 
-const updated = (row: Row, update: RowUpdate, at: number): Row => ({
+const updated = (row: Row, { continued, ...update }: RowUpdate, seq: number, at: number): Row => ({
   ...row,
   ...update,
+  ...(continued === undefined ? undefined : { base: seq, version: continued.version }),
   wakeAt: update.worker === null && row.mail > update.received
     ? dueBy(update.wakeAt, at)
     : update.wakeAt,
@@ -85,6 +86,7 @@ const memoryAppend = (state: Memory, append: Append): boolean => {
       wakeAt: null,
       mail: create.mail?.length ?? 0,
       received: 0,
+      base: 0,
       createdAt: at,
       updatedAt: at
     }
@@ -95,7 +97,7 @@ const memoryAppend = (state: Memory, append: Append): boolean => {
   for (const [index, { key, message }] of create?.mail?.entries() ?? []) {
     putMessage(state, execution, { number: index + 1, message }, key)
   }
-  if (before !== undefined && row !== undefined) state.executions.set(execution, updated(before, row, at))
+  if (before !== undefined && row !== undefined) state.executions.set(execution, updated(before, row, seq, at))
   return true
 }
 

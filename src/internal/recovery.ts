@@ -51,13 +51,13 @@ export const recover = Effect.fnUntraced(function*(run: Run.Run, claimed: number
   onPayload(row.payload)
   run.received = row.received
   if (isEnd(row.status)) return yield* Mail.returnToSender(run, row)
-  const journal = yield* Effect.result(store.journal(core.id))
+  const journal = yield* Effect.result(store.journal(core.id, row.base - 1))
   if (Result.isFailure(journal)) {
     if (journal.failure._tag === "StoreError") return yield* journal.failure
     core.at = core.clock.currentTimeMillisUnsafe()
     return yield* unreadable(run, "an append", journal.failure.issue)
   }
-  const entries = journal.success.appends.flatMap((_) => _.entries)
+  const entries = Journal.current(journal.success.appends.flatMap((_) => _.entries))
   core.at = entries.reduce((at, entry) => Math.max(at, entry.at), 0)
   // What is sent from now on comes with a notice, as to every execution that runs; what was seen before and nobody has
   // received lies there still.
@@ -85,10 +85,10 @@ export const resultIssue = Effect.fnUntraced(function*(
   const journal = yield* store.journal(id)
   const core = Core.make({ ...options, mayAct: () => false })
   const run = Run.make({ core, handler, store, mode: "replay", seq: journal.next })
-  const entries = journal.appends.flatMap((_) => _.entries)
+  const entries = Journal.current(journal.appends.flatMap((_) => _.entries))
   const state = Journal.fold(entries)
   if (row === null || Result.isFailure(state)) return undefined
-  const payload = yield* Run.decodePayload(run, row.payload)
+  const payload = yield* Run.decodePayload(run, payloadOf(state.success, row.payload))
   if (typeof payload === "string") return undefined
   yield* replay({ run, state: state.success, quiet: true, plan: Replay.plan(entries) }, entries, payload.value)
   const task = run.tasks.get(Replay.keys.step(step))
@@ -110,8 +110,9 @@ export const resultIssue = Effect.fnUntraced(function*(
  */
 export const rehearse = Effect.fnUntraced(function*(
   options: Pick<Core.Core, "id" | "handler" | "context" | "limits"> & { readonly store: SagaStore["Service"] },
-  { entries, payload: payloadText }: Recorded
+  { entries: all, payload: payloadText }: Recorded
 ): Effect.fn.Return<Replayed, never, unknown> {
+  const entries = Journal.current(all)
   const diverges = (reason: ParkReason, entry?: Journal.Entry): Replayed => ({ _tag: "Diverges", reason, entry })
   const { handler, store } = options
   const core = Core.make({ ...options, mayAct: () => false })
@@ -122,7 +123,7 @@ export const rehearse = Effect.fnUntraced(function*(
     return diverges({ _tag: "Undecodable", what: "an entry", message })
   }
   const state = folded.success
-  const payload = yield* Run.decodePayload(run, payloadText)
+  const payload = yield* Run.decodePayload(run, payloadOf(state, payloadText))
   if (typeof payload === "string") return diverges({ _tag: "Undecodable", what: "the payload", message: payload })
   const past: Past = { run, state, quiet: true, plan: Replay.plan(entries) }
   yield* begin(past, entries, payload.value)
@@ -155,13 +156,15 @@ const endsOtherwise = Effect.fnUntraced(function*({ run, state }: Past) {
   const failed = state.end?._tag === "SagaRolledBack" && state.end.cause._tag === "Failed"
   if (core.seal !== undefined || (state.end?._tag !== "SagaCompleted" && !failed)) return undefined
   // What was asked for after the last entry, it asked for before it knew that change.
-  while (run.body.exit() === undefined && Notes.presume(run, undefined)) yield* Intake.quiesce(run)
-  const exit = run.body.exit()
+  while (Run.exit(run) === undefined && Notes.presume(run, undefined)) yield* Intake.quiesce(run)
+  const exit = Run.exit(run)
   const otherwise = (journal: string, body: string): ParkReason => ({ _tag: "Nondeterminism", journal, body })
   if (failed) {
     return exit !== undefined && Exit.isFailure(exit) ? undefined : otherwise("the saga failed", bodyAsks(run))
   }
-  if (exit === undefined || Exit.isFailure(exit)) return otherwise("the saga completed", bodyAsks(run))
+  if (exit === undefined || Exit.isFailure(exit) || run.continuing !== undefined) {
+    return otherwise("the saga completed", bodyAsks(run))
+  }
   return undefined
 })
 
@@ -190,6 +193,8 @@ const takeUp = Effect.fnUntraced(function*(
   const all = [...entries, ...core.pending]
   const state = Result.getOrThrow(Journal.fold(all))
   core.pivotPassed = state.pivotPassed
+  core.generation = state.generation
+  run.parks = state.parks
   run.rollback = state.rollback
   run.requested = state.requested
   Run.setStatus(run, state.rollback !== undefined ? "compensating" : state.pivotPassed ? "settling" : "running")
@@ -202,7 +207,7 @@ const takeUp = Effect.fnUntraced(function*(
     return Run.finishPark(run, { _tag: "RecoveryExhausted", claims: state.claims }, Journal.unresolved(state))
   }
   if (state.parking !== undefined) return Run.finishPark(run, state.parking, Journal.unresolved(state))
-  const payload = yield* Run.decodePayload(run, payloadText)
+  const payload = yield* Run.decodePayload(run, payloadOf(state, payloadText))
   if (typeof payload === "string") {
     return Run.finishPark(
       run,
@@ -221,6 +226,10 @@ const takeUp = Effect.fnUntraced(function*(
   const taken = answer === undefined || wasParked === undefined || (yield* settle(run, answer, wasParked))
   if (taken) yield* goOn(past)
 })
+
+/** What the body begins with: the text of the row, or what it last continued as new with. */
+const payloadOf = ({ payload }: Journal.JournalState, first: string): string =>
+  payload === undefined ? first : JSON.stringify(payload)
 
 /** A journal that is taken up: where it stands, and what it says to the body. */
 interface Past {
@@ -345,7 +354,7 @@ const follow = Effect.fnUntraced(function*(past: Past, instruction: Replay.Instr
 
 const pivot = (run: Run.Run, at: number): boolean => {
   const asked = run.open.get(Replay.keys.pivot)
-  const exit = run.body.exit()
+  const exit = Run.exit(run)
   const byCommit = run.commits.length > 0 && exit !== undefined && Exit.isSuccess(exit)
   if (asked === undefined && !byCommit) return false
   run.open.delete(Replay.keys.pivot)
@@ -494,10 +503,11 @@ const goOnUndoing = Effect.fnUntraced(function*(run: Run.Run, why: Journal.Rollb
 const isEnd = (status: Status): boolean => status === "completed" || status === "rolledback" || status === "abandoned"
 
 const bodyAsks = (run: Run.Run): string => {
-  const exit = run.body.exit()
+  const exit = Run.exit(run)
   if (run.open.size > 0) {
     return [...run.open.values()].map(describeAsked).join(", ")
   }
+  if (run.continuing !== undefined) return describeAsked(run.continuing)
   return exit === undefined ? "nothing" : Exit.isSuccess(exit) ? "nothing, it completed" : "nothing, it failed"
 }
 
@@ -521,5 +531,7 @@ const describeAsked = (asked: Body.Asked): string => {
       return `to publish ${asked.name}`
     case "Version":
       return `the version of ${asked.name}`
+    case "Continue":
+      return "to continue as new"
   }
 }

@@ -54,6 +54,7 @@ export const keys = {
   version: (ref: Journal.Ref): string => `v${Journal.refKey(ref)}`,
   receive: (ref: Journal.Ref): string => `m${Journal.refKey(ref)}`,
   race: (ref: Journal.Ref): string => `w${Journal.refKey(ref)}`,
+  continued: "n",
   pivot: "p"
 }
 
@@ -169,6 +170,7 @@ export const plan = (entries: Iterable<Journal.Entry>): ReadonlyArray<Instructio
         }
         break
       case "SagaStarted":
+      case "ContinuedAsNew":
       case "Claimed":
       case "AttemptFailed":
       case "CompensationStarted":

@@ -26,7 +26,8 @@ import * as Rollback from "./rollback.ts"
  *
  * **Details**
  *
- * `Ended`: its last entry is durable. `Suspended`: it waits, in nobody's memory, until a time or for a message. `Left`:
+ * `Ended`: its last entry is durable. `Continued`: it is this process's, and goes on with what it continued as new with
+ * at this place of its journal. `Suspended`: it waits, in nobody's memory, until a time or for a message. `Left`:
  * it goes on elsewhere, or later. `Exists`: it was started before, by somebody else. `Failed`: the store took nothing.
  *
  * @category models
@@ -35,6 +36,7 @@ import * as Rollback from "./rollback.ts"
 export type Ending =
   | { readonly _tag: "Ended"; readonly entry: Journal.End }
   | { readonly _tag: "Suspended"; readonly wakeAt: number | undefined }
+  | { readonly _tag: "Continued"; readonly seq: number }
   | { readonly _tag: "Left" }
   | { readonly _tag: "Exists" }
   | { readonly _tag: "Failed"; readonly error: StoreError }
@@ -147,6 +149,10 @@ export interface Run {
   rollback: Journal.RollbackCause | undefined
   /** A roll-back that was asked for and has not begun. */
   requested: Journal.RollbackCause | undefined
+  /** How often it was parked before it was taken up. */
+  parks: number
+  /** What ends the body, which is to begin anew. */
+  continuing: Body.Asked | undefined
   /** The root roll-back runs now. */
   rollingBack: boolean
   /** When it rolls back unless it has passed its point of no return. */
@@ -197,6 +203,8 @@ export const make = (options: {
     ending: undefined,
     rollback: undefined,
     requested: undefined,
+    parks: 0,
+    continuing: undefined,
     rollingBack: false,
     deadline: undefined
   }
@@ -230,8 +238,19 @@ export const keyOf = (asked: Body.Asked): string => {
       return Replay.keys.published(Core.refOf(asked))
     case "Version":
       return Replay.keys.version(Core.refOf(asked))
+    case "Continue":
+      return Replay.keys.continued
   }
 }
+
+/**
+ * How the body ended; one that continues as new has succeeded.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const exit = ({ body, continuing }: Run): Exit.Exit<unknown, unknown> | undefined =>
+  continuing === undefined ? body.exit() : Exit.void
 
 /**
  * Whether something that was started has no outcome yet.

@@ -42,7 +42,8 @@ export const walk = (
   impossible: (entry: Entry, after: string) => void
 ): Scene => {
   const [first] = entries
-  const state = initial(first?._tag === "SagaStarted" ? first : { _tag: "SagaStarted", at: first?.at ?? 0 })
+  const begins = first?._tag === "SagaStarted" || first?._tag === "ContinuedAsNew"
+  const state = initial(begins ? first : { _tag: "SagaStarted", at: first?.at ?? 0 })
   const nameOf = naming(entries)
   const nexts = following(entries)
   const timers = new Map<string, EntryOf<"TimerSet">>()
@@ -50,8 +51,8 @@ export const walk = (
   let claimedAt: number | undefined
   for (const [index, entry] of entries.entries()) {
     tell({ state, before, next: nexts[index], claimedAt, timers, nameOf }, entry)
-    if (index === 0 && entry._tag !== "SagaStarted") impossible(entry, "an empty journal")
-    const illegal = index === 0 && entry._tag === "SagaStarted" ? undefined : apply(state, entry)
+    if (index === 0 && !begins) impossible(entry, "an empty journal")
+    const illegal = index === 0 && begins ? undefined : apply(state, entry)
     if (illegal !== undefined) impossible(entry, illegal)
     if (entry._tag === "TimerSet") timers.set(refKey(entry), entry)
     else if (entry._tag === "TimerFired" || entry._tag === "TimerWithdrawn") timers.delete(refKey(entry))

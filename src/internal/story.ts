@@ -79,6 +79,8 @@ export const sentences = (scene: Scene.Scene, entry: Entry): ReadonlyArray<Said>
       return []
     case "SagaStarted":
       return [started(entry)]
+    case "ContinuedAsNew":
+      return [["started", `The saga continued as new, as generation ${entry.generation}: its journal begins here.`]]
     case "Claimed":
       return [claimed(scene, entry)]
     case "AttemptFailed":

@@ -105,6 +105,8 @@ const seam = (state: State): Execution.Execution["Service"] => ({
       case "PointOfNoReturn":
       case "Publish":
         return Effect.void
+      case "Continue":
+        return Effect.die(new Error("Saga.transact has no journal, so there is nothing to continue as new"))
       case "Version":
         return Effect.succeed(request.max)
       case "RollbackScope":

@@ -80,6 +80,16 @@ export interface Publishes<out Said> {
 }
 
 /**
+ * The body continues as new with this payload.
+ *
+ * @category evidence
+ * @since 0.1.0
+ */
+export interface Continues<out P> {
+  readonly [Evidence]: { readonly continues: () => P }
+}
+
+/**
  * A program that the compiler refuses, with the reason as a sentence.
  *
  * @category refusals
@@ -132,7 +142,7 @@ export type ErrorOf<Residue> = Residue extends { readonly error: infer E } ? E :
 export type Stray<R> = Exclude<R, Inner>
 
 type Wait = Waiting | Inbox | Receives<any>
-type Inner = Execution | Wait | Uses<any> | Undo<any> | Forward | Decides | Publishes<any>
+type Inner = Execution | Wait | Uses<any> | Undo<any> | Forward | Decides | Publishes<any> | Continues<any>
 type Undeclared<R, CE> = Exclude<ResidueOf<R>, { readonly error: CE }>
 
 /**
@@ -157,12 +167,13 @@ export type NoSteps<R> = unknown extends R
 export type MayWait<R> = unknown extends R ? NoSteps<R> : NoSteps<Exclude<R, Wait>>
 
 /**
- * What runs without a journal has no inbox.
+ * What runs without a journal has no inbox, and nothing to continue as new.
  *
  * @category refusals
  * @since 0.1.0
  */
-export type Unsent<R> = [Extract<R, Inbox>] extends [never] ? unknown
+export type Unsent<R> = [Extract<R, Inbox>] extends [never] ? [Extract<R, Continues<any>>] extends [never] ? unknown
+  : SagaTypeError<"Saga.transact has no journal, so there is nothing to continue as new">
   : SagaTypeError<"Saga.transact has no journal, and so no inbox: nobody could send it a signal">
 
 /**
@@ -270,6 +281,36 @@ type Declares<Pub> = {
 }[keyof Pub]
 
 /**
+ * What a body continues as new with is its payload.
+ *
+ * @category refusals
+ * @since 0.1.0
+ */
+export type Continued<R, P> = [Exclude<ContinuationOf<R>, P>] extends [never] ? unknown
+  : SagaTypeErrorOf<"the body continues as new with what is not the payload of its saga", ContinuationOf<R>>
+
+/**
+ * Nothing is held when a body continues as new: what comes then knows nothing of what was before.
+ *
+ * @category refusals
+ * @since 0.1.0
+ */
+export type Unheld<R> = [Extract<R, Continues<any>>] extends [never] ? unknown
+  : [Extract<R, Undo<any>>] extends [never] ? unknown
+  : SagaTypeError<"compensations would be lost when this body continues as new: let .settle(...) continue it">
+
+/**
+ * What writes the payload that a body continues as new with.
+ *
+ * @category type helpers
+ * @since 0.1.0
+ */
+export type Again<R, P extends Schema.Top> = [Extract<R, Continues<any>>] extends [never] ? never
+  : P["EncodingServices"]
+
+type ContinuationOf<R> = R extends Continues<infer P> ? P : never
+
+/**
  * The numbers from `Min` to `Max`, as literals.
  *
  * @category type helpers
@@ -351,9 +392,15 @@ export type Settled<R> = [Extract<R, Undo<any>>] extends [never] ? [Extract<R, D
  * @category refusals
  * @since 0.1.0
  */
-export type Backward<R, X, E, CE, Pub = {}> = First<
+export type Backward<R, X, E, CE, Pub = {}, P = never> = First<
   Known<R>,
-  First<Journaled<R>, First<Undoable<R>, First<Declared<R, CE>, First<Fails<X, E>, Published<R, Pub>>>>>
+  First<
+    Journaled<R>,
+    First<
+      Undoable<R>,
+      First<Declared<R, CE>, First<Fails<X, E>, First<Published<R, Pub>, First<Unheld<R>, Continued<R, P>>>>>
+    >
+  >
 >
 
 /**
@@ -362,7 +409,7 @@ export type Backward<R, X, E, CE, Pub = {}> = First<
  * @category refusals
  * @since 0.1.0
  */
-export type Onward<R, E, Pub = {}> = First<
+export type Onward<R, E, Pub = {}, P = never> = First<
   Known<R>,
-  First<Journaled<R>, First<Settled<R>, First<Total<E>, Published<R, Pub>>>>
+  First<Journaled<R>, First<Settled<R>, First<Total<E>, First<Published<R, Pub>, Continued<R, P>>>>>
 >

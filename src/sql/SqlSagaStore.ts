@@ -231,10 +231,14 @@ const rowParameters = (changed: ReadonlyArray<Changed>): Array<unknown> => [
   texts(changed.map((append) => append.row.result)),
   texts(changed.map((append) => append.row.worker)),
   times(changed.map((append) => append.row.wakeAt)),
-  numbers(changed.map((append) => append.create === undefined ? -1 : append.create.mail?.length ?? 0)),
+  numbers(
+    changed.map(({ create, row, seq }) =>
+      create !== undefined ? create.mail?.length ?? 0 : row.continued === undefined ? -1 : -2 - seq
+    )
+  ),
   numbers(changed.map((append) => append.row.received)),
   times(changed.map((append) => append.at)),
-  numbers(changed.map((append) => append.create?.version ?? 1)),
+  numbers(changed.map(({ create, row }) => create?.version ?? row.continued?.version ?? 1)),
   texts(changed.map((append) => tagsText(append.create?.tags)))
 ]
 
@@ -313,6 +317,7 @@ const summaryOf = (columns: Session.Columns): SagaStore.Summary => ({
   wakeAt: columns["wake_at"] === null ? null : millis(columns["wake_at"]),
   mail: columns["mail"] as number,
   received: columns["received"] as number,
+  base: columns["base"] as number,
   createdAt: millis(columns["created_at"]),
   updatedAt: millis(columns["updated_at"])
 })

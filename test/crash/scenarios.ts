@@ -821,8 +821,61 @@ const races: ReadonlyArray<Crash.Scenario> = [
   }
 ]
 
+/** What continues as new, where nothing is held: before anything was done, and after the point of no return. */
+const generations: ReadonlyArray<Crash.Scenario> = [
+  {
+    name: "three generations that settle",
+    saga: Crash.settled(({ continueUntil, retryable, step }) => ({
+      attempt: step("A"),
+      settle: () => Effect.andThen(retryable("B"), continueUntil(2))
+    })),
+    faults: { B: ["refuse"] },
+    ends: ["completed"]
+  },
+  {
+    name: "the second generation fails",
+    saga: Crash.settled(({ continueUntil, retryable, step }) => ({
+      attempt: Effect.andThen(step("A"), step("B")),
+      settle: () => Effect.andThen(retryable("C"), continueUntil(2))
+    })),
+    faults: { B: [0, "refuse"] },
+    ends: ["rolledback"]
+  },
+  {
+    name: "a round of a timer and a signal, out of memory between them",
+    suspendAfter: "1 second",
+    saga: Crash.body(({ continueUntil }) =>
+      Effect.gen(function*() {
+        yield* Timer.timeoutOption(Signal.receive(Paid), "a while", "5 seconds")
+        yield* Saga.onCommit("told", Effect.void)
+        return yield* continueUntil(2)
+      })
+    ),
+    ...comes([paid, note]),
+    ends: ["completed"]
+  },
+  {
+    name: "a scope that was undone, and then anew",
+    saga: Crash.body(({ continueUntil, step }) =>
+      Effect.gen(function*() {
+        yield* Effect.ignore(Saga.scoped(Effect.andThen(step("A"), step("B"))))
+        return yield* continueUntil(1)
+      })
+    ),
+    faults: { B: ["refuse", "refuse"] },
+    ends: ["completed"]
+  }
+]
+
 /** Every saga that is run. */
-export const scenarios: ReadonlyArray<Crash.Scenario> = [...alone, ...meeting, ...saying, ...messages, ...races]
+export const scenarios: ReadonlyArray<Crash.Scenario> = [
+  ...alone,
+  ...meeting,
+  ...saying,
+  ...messages,
+  ...races,
+  ...generations
+]
 
 /** What happens at every point of every saga, and then at some of the points after it. */
 export const mishaps: ReadonlyArray<ReadonlyArray<SagaTest.Mishap>> = [

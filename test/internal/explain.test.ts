@@ -714,6 +714,13 @@ type Model = { readonly [key: string]: fc.Arbitrary<unknown> }
 /** What each entry holds besides its tag and time. */
 const models: Readonly<Record<Tag, readonly [of: "ref" | "saga", fields: Model]>> = {
   SagaStarted: ["saga", { deadline: optional(times), version: optional(attempt) }],
+  ContinuedAsNew: ["saga", {
+    payload: json,
+    generation: attempt,
+    deadline: optional(times),
+    version: optional(attempt),
+    parks: optional(attempt)
+  }],
   Claimed: ["saga", { worker: names }],
   StepStarted: ["ref", { kind: fc.constantFrom(...Journal.Kind.literals), scope: optional(scope) }],
   AttemptFailed: ["ref", {

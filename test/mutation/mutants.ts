@@ -24,6 +24,7 @@ const rollback = ["test/semantics/rollback.test.ts", "test/semantics/compensatio
 const inspector = ["test/SagaInspector.test.ts"]
 const signals = ["test/semantics/signals.test.ts"]
 const races = ["test/semantics/race.test.ts"]
+const generations = ["test/semantics/continueAsNew.test.ts"]
 const suspension = ["test/semantics/suspension.test.ts"]
 
 const started = "{ _tag: \"CompensationStarted\", at: Core.now(core), ...held.ref }"
@@ -368,5 +369,33 @@ export const mutants: ReadonlyArray<Mutant> = [
     find: " && request.winner === entry.winner",
     replace: "",
     tests: races
+  },
+  {
+    bug: "a generation has the keys of the one before",
+    file: "src/internal/core.ts",
+    find: "${core.id}/${core.generation}/",
+    replace: "${core.id}/0/",
+    tests: generations
+  },
+  {
+    bug: "compensations are lost when a saga continues as new",
+    file: "src/internal/executor.ts",
+    find: "if (holds.length > 0) {",
+    replace: "if (holds.length > 99) {",
+    tests: generations
+  },
+  {
+    bug: "an execution that continued as new is read from its first generation on",
+    file: "src/Journal.ts",
+    find: "return last <= 0 ? entries : entries.slice(last)",
+    replace: "return last <= 99 ? entries : entries.slice(last)",
+    tests: generations
+  },
+  {
+    bug: "what continues as new keeps its version",
+    file: "src/internal/memory.ts",
+    find: "{ base: seq, version: continued.version }",
+    replace: "{ base: seq }",
+    tests: [...memory, ...generations]
   }
 ]

@@ -139,6 +139,16 @@ export const sagas: Readonly<Record<string, Golden>> = {
     faults: { C: [3_000] },
     answer: (world) => Effect.andThen(world.signal(Note, "by the way"), world.signal(Paid, "cash"))
   },
+  "three generations": {
+    live: (parts) =>
+      (World.definition.attempt((() => parts.step("A")) as never) as any).settle(
+        (_: unknown, { id, note = "" }: { readonly id: string; readonly note?: string }) =>
+          Effect.andThen(
+            parts.retryable("B"),
+            note.length < 2 ? Saga.continueAsNew({ id, note: `${note}x` }) : Effect.succeed("done")
+          )
+      )
+  },
   "a compensation that waits for a signal": {
     live: World.body(({ parts, step }) =>
       Effect.gen(function*() {

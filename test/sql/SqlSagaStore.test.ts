@@ -82,7 +82,9 @@ layer(Postgres.layer("sql"), { excludeTestServices: true })("the tables", (it) =
       const kept = yield* Effect.forEach(stores, (store) => store.append([start("a")]), { concurrency: "unbounded" })
       assert.strictEqual(kept.flat().filter((_) => _).length, 1)
       const applied = yield* sql.unsafe(`SELECT name FROM ${Names.quote(fresh)}.saga_migration`)
-      assert.deepStrictEqual(applied, [{ name: "tables" }, { name: "lists" }, { name: "messages" }])
+      assert.deepStrictEqual(applied, [{ name: "tables" }, { name: "lists" }, { name: "messages" }, {
+        name: "generations"
+      }])
     }))
 
   it.effect("of the first version are brought up to date with what is in them", () =>
@@ -96,7 +98,7 @@ layer(Postgres.layer("sql"), { excludeTestServices: true })("the tables", (it) =
         const statement of [
           `DROP INDEX ${table("saga_execution_started")}, ${table("saga_execution_status")}`,
           `DROP FUNCTION ${table("saga_drop")} CASCADE`,
-          `ALTER TABLE ${table("saga_execution")} DROP COLUMN version, DROP COLUMN tags`,
+          `ALTER TABLE ${table("saga_execution")} DROP COLUMN version, DROP COLUMN tags, DROP COLUMN base`,
           `DROP TABLE ${table("saga_message_key")}`,
           `DELETE FROM ${table("saga_migration")} WHERE name <> 'tables'`
         ]

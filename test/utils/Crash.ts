@@ -150,7 +150,7 @@ interface StepOptions {
 }
 
 /** Steps whose acts the participants keep by their keys. */
-export const steps = (parts: Parts) => {
+export const steps = (parts: Parts, round = 0) => {
   const undo = (name: string) => Effect.mapError(parts.act("undo", name), () => new Stuck({ step: name }))
   const options = (act: "do" | "read", name: string, { check, ...given }: StepOptions) => ({
     success: Schema.String,
@@ -184,6 +184,9 @@ export const steps = (parts: Parts) => {
       Step.retryable(name as "step", options("do", name, given) as never) as Loose,
     pivot: (name: string, given: StepOptions = {}): any =>
       Step.pivot(name as "step", options("do", name, given) as never),
+    /** Continues as new, unless that was done so often. */
+    continueUntil: (rounds: number): Loose =>
+      round < rounds ? Saga.continueAsNew({ id: "1", round: round + 1 }) : Effect.succeed("done"),
     onRollback: (name: string): Loose => Saga.onRollback(name as "hook", () => undo(name)) as Loose,
     onCommit: (name: string): Loose => Saga.onCommit(name as "hook", parts.act("do", name)) as Loose
   }
@@ -193,7 +196,7 @@ export type Steps = ReturnType<typeof steps>
 
 const define = (options: Options = {}) =>
   Saga.make("S", {
-    payload: Schema.Struct({ id: Schema.String }),
+    payload: Schema.Struct({ id: Schema.String, round: Schema.optionalKey(Schema.Number) }),
     success: Schema.String,
     error: Schema.Union([Refused, Step.TimedOut]),
     compensationError: Schema.Union([Stuck, Step.TimedOut]),
@@ -204,7 +207,11 @@ const id = define().executionId({ id: "1" })
 
 /** A body without a point of no return. */
 export const body = (make: (steps: Steps) => Loose): Scenario["saga"] => (parts, definition) =>
-  definition.toLayer((() => Effect.map(Effect.suspend(() => make(steps(parts))), String)) as never)
+  definition.toLayer(
+    (({ round }: Payload) => Effect.map(Effect.suspend(() => make(steps(parts, round))), String)) as never
+  )
+
+type Payload = ReturnType<typeof define>["payloadSchema"]["Type"]
 
 /** A body with one. */
 export const settled = (
@@ -218,7 +225,9 @@ export const settled = (
   const made = make(steps(parts))
   const attempted = definition.attempt((() => made.attempt) as never) as any
   const decided = made.pivot === undefined ? attempted : attempted.pivot(made.pivot)
-  return decided.settle((value: unknown) => Effect.map(made.settle(value), String))
+  return decided.settle((value: unknown, { round }: Payload) =>
+    Effect.map(make(steps(parts, round)).settle(value), String)
+  )
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -298,9 +307,10 @@ export const conservation = (
   execution: string,
   { effects, undone }: Pick<Parts, "effects" | "undone">
 ): ReadonlyArray<string> => {
+  let generation = 0
   const baseOf = (ref: Journal.Ref): string => {
     const occurrence = ref.occurrence ?? 0
-    return `${execution}/0/${ref.name}/${ref.path === undefined ? occurrence : `${ref.path}:${occurrence}`}`
+    return `${execution}/${generation}/${ref.name}/${ref.path === undefined ? occurrence : `${ref.path}:${occurrence}`}`
   }
   const found: Array<string> = []
   const kinds = new Map<string, Journal.Kind>()
@@ -309,6 +319,7 @@ export const conservation = (
   const named = new Set<string>()
   const skipped = new Set<string>()
   for (const entry of journal) {
+    if (entry._tag === "ContinuedAsNew") generation = entry.generation
     if (entry._tag === "StepStarted") kinds.set(baseOf(entry), entry.kind)
     if (entry._tag === "StepsRollbackStarted" || entry._tag === "RaceWon") anyRollback = true
     // What a person says to have taken care of is named as well.
@@ -323,7 +334,8 @@ export const conservation = (
     if (times > 1) found.push(`${of} happened ${times} times`)
     if (!kinds.has(of)) found.push(`${of} happened and the journal does not know of it`)
     if (undone.has(of)) continue
-    if (skipped.has(of)) continue
+    // What is not undone when its generation ends never will be.
+    if (skipped.has(of) || !of.startsWith(`${execution}/${generation}/`)) continue
     if (status === "rolledback") found.push(`${of} happened and was not undone`)
     if ((status === "parked" || status === "abandoned") && rollback && !named.has(of)) {
       found.push(`${of} happened and nobody says so`)

@@ -46,7 +46,8 @@ const loader = (sql: SqlClient.SqlClient, names: Names.Names): Migrator.Loader =
   Migrator.fromRecord({
     "0001_tables": each(sql, tables(names)),
     "0002_lists": each(sql, lists(names)),
-    "0003_messages": each(sql, messages(names))
+    "0003_messages": each(sql, messages(names)),
+    "0004_generations": each(sql, generations(names))
   })
 
 const each = (sql: SqlClient.SqlClient, statements: ReadonlyArray<string>) =>
@@ -112,6 +113,12 @@ const messages = (names: Names.Names): ReadonlyArray<string> => [
   PRIMARY KEY (execution, key)
 )`,
   `COMMENT ON TABLE ${names.key} IS 'effect-saga: the keys of all messages that were accepted, one row each'`
+]
+
+// Persistent: null, which takes no room, where an execution never continued as new.
+const generations = (names: Names.Names): ReadonlyArray<string> => [
+  `ALTER TABLE ${names.execution} ADD COLUMN base bigint`,
+  `COMMENT ON COLUMN ${names.execution}.base IS 'effect-saga: the append in which it last continued as new'`
 ]
 
 // Persistent: what executions are found by. An index that every execution is in costs every execution, so there is one

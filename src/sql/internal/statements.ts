@@ -91,7 +91,7 @@ export const partCharacters = 1024 * 1024
 
 /** The columns of a row that are always small. */
 const summary = `id, name, version, tags::text AS tags, status, worker, wake_at, mail::float8 AS mail,
-  received::float8 AS received, created_at, updated_at`
+  received::float8 AS received, coalesce(base, 0)::float8 AS base, created_at, updated_at`
 
 const whole = (column: string): string => `CASE WHEN octet_length(${column}) <= ${maxWholeBytes} THEN ${column} END`
 
@@ -185,7 +185,8 @@ const carefullyChanged = (names: Names): string =>
 /**
  * Creates rows, and changes those for which `mayChange` holds.
  *
- * One upsert does both, so that no join with the table has to be planned: `mail` -1 marks a change. A creation needs no
+ * One upsert does both, so that no join with the table has to be planned: `mail` -1 marks a change, and what is below
+ * it one that continues as new at the place -2 - `mail`. A creation needs no
  * look at what was kept, because an execution has a row exactly if its journal has a 0. A change of a row that is not
  * there inserts one, which a trigger of the table removes within the statement.
  */
@@ -208,7 +209,9 @@ const upsert = (names: Names, mayChange: string): string =>
       WHEN excluded.worker IS NULL AND old.mail > excluded.received
       THEN least(excluded.wake_at, excluded.updated_at) ELSE excluded.wake_at END,
     received = excluded.received,
-    updated_at = excluded.updated_at
+    updated_at = excluded.updated_at,
+    version = CASE WHEN excluded.mail < -1 THEN excluded.version ELSE old.version END,
+    base = CASE WHEN excluded.mail < -1 THEN -2 - excluded.mail ELSE old.base END
   WHERE excluded.mail < 0`
 
 /**

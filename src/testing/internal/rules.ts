@@ -74,9 +74,22 @@ const readable = ({ journal, status }: Seen): ReadonlyArray<string> => {
 /** The part of an idempotency key that all acts of one step share. */
 const base = (key: string): string => key.slice(0, key.lastIndexOf("/"))
 
-const baseOf = (execution: string, ref: Journal.Ref): string => {
-  const occurrence = ref.occurrence ?? 0
-  return `${execution}/0/${ref.name}/${ref.path === undefined ? occurrence : `${ref.path}:${occurrence}`}`
+/** The same of what a journal names, entry after entry: what is named later may be of a later generation. */
+const places = (execution: string) => {
+  let generation = 0
+  return {
+    pass: (entry: Journal.Entry): void => {
+      if (entry._tag === "ContinuedAsNew") generation = entry.generation
+    },
+    of: (ref: Journal.Ref): string => {
+      const occurrence = ref.occurrence ?? 0
+      return `${execution}/${generation}/${ref.name}/${
+        ref.path === undefined ? occurrence : `${ref.path}:${occurrence}`
+      }`
+    },
+    /** Whether an act is of a generation that is over. */
+    isPast: (of: string): boolean => Number(of.slice(execution.length + 1).split("/", 1)[0]) < generation
+  }
 }
 
 /** Walks the timeline: each act is judged by what was durable when it began. */
@@ -87,14 +100,16 @@ const acting = ({ execution, timeline }: Seen): ReadonlyArray<string> => {
   const refusals = new Map<string, number>()
   const undoing = new Set<string>()
   const undone = new Set<string>()
+  const place = places(execution)
   let rollback = false
   let epoch = 0
   for (const event of timeline) {
     if (event._tag === "Append") {
       for (const entry of event.entries) {
+        place.pass(entry)
         if (entry._tag === "RollbackStarted" && entry.scope === "") rollback = true
         if (!("name" in entry)) continue
-        const of = baseOf(execution, entry)
+        const of = place.of(entry)
         if (entry._tag === "StepStarted") started.add(of)
         if (entry._tag === "StepSucceeded" || entry._tag === "StepFailed" || entry._tag === "StepWithdrawn") {
           ended.add(of)
@@ -119,6 +134,7 @@ const acting = ({ execution, timeline }: Seen): ReadonlyArray<string> => {
       if (undone.has(of)) found.push(`${name} acted again after it was recorded as done`)
       continue
     }
+    if (place.isPast(of)) found.push(`${name} acted in a generation that is over`)
     if (rollback) found.push(`${name} acted after the roll-back began`)
     if (ended.has(of)) found.push(`${name} acted again after its outcome was recorded`)
     if (!started.has(of)) found.push(`${name} acted before its intent was durable`)
@@ -135,16 +151,19 @@ const order = ({ execution, journal, sequential, timeline }: Seen): ReadonlyArra
   if (!sequential || haveOverlapped(journal)) return []
   const found: Array<string> = []
   const completed: Array<string> = []
+  const place = places(execution)
   let last = Infinity
   for (const entry of journal) {
-    if (entry._tag === "StepSucceeded") completed.push(baseOf(execution, entry))
+    place.pass(entry)
+    if (entry._tag === "StepSucceeded") completed.push(place.of(entry))
     if (beginsToUndo(entry)) last = Infinity
     if (entry._tag !== "CompensationStarted") continue
-    const place = completed.indexOf(baseOf(execution, entry))
-    if (place < 0) found.push(`${entry.name} is undone though it is not recorded as done`)
-    if (place >= last) found.push(`${entry.name} is undone before a step that completed after it`)
-    last = place
+    const index = completed.indexOf(place.of(entry))
+    if (index < 0) found.push(`${entry.name} is undone though it is not recorded as done`)
+    if (index >= last) found.push(`${entry.name} is undone before a step that completed after it`)
+    last = index
   }
+  const then = places(execution)
   let running: string | undefined
   for (const event of timeline) {
     if (event._tag === "Act") {
@@ -153,8 +172,9 @@ const order = ({ execution, journal, sequential, timeline }: Seen): ReadonlyArra
       running = base(event.key)
     } else {
       for (const entry of event.entries) {
+        then.pass(entry)
         if (entry._tag !== "CompensationSucceeded" && entry._tag !== "CompensationFailed") continue
-        if (running === baseOf(execution, entry)) running = undefined
+        if (running === then.of(entry)) running = undefined
       }
     }
   }
@@ -185,17 +205,19 @@ const nothingLost = ({ execution, journal, status, timeline }: Seen): ReadonlyAr
   const undone = new Set<string>()
   /** Named as unresolved, or taken care of by a person. */
   const named = new Set<string>()
+  const place = places(execution)
   let rollback = false
   let anyRollback = false
   for (const entry of journal) {
-    if (entry._tag === "StepStarted") kinds.set(baseOf(execution, entry), entry.kind)
-    if (entry._tag === "CompensationSucceeded") undone.add(baseOf(execution, entry))
+    place.pass(entry)
+    if (entry._tag === "StepStarted") kinds.set(place.of(entry), entry.kind)
+    if (entry._tag === "CompensationSucceeded") undone.add(place.of(entry))
     if (entry._tag === "Resolved" && entry.resolution._tag === "Skip") {
-      named.add(baseOf(execution, entry.resolution.step))
+      named.add(place.of(entry.resolution.step))
     }
     if (beginsToUndo(entry)) anyRollback = true
     if (entry._tag === "RollbackStarted" && entry.scope === "") rollback = true
-    if (entry._tag === "SagaParked") { for (const one of entry.unresolved) named.add(baseOf(execution, one)) }
+    if (entry._tag === "SagaParked") { for (const one of entry.unresolved) named.add(place.of(one)) }
   }
   const begun = new Set<string>()
   const undoings = new Map<string, string>()
@@ -208,7 +230,8 @@ const nothingLost = ({ execution, journal, status, timeline }: Seen): ReadonlyAr
     if (event.kind === "compensate") undoings.set(of, event.name)
     if (event.kind !== "execute" || event.outcome !== "succeeded" || event.stepKind === "readonly") continue
     if (!kinds.has(of)) found.push(`${event.name} happened and the journal does not know of it`)
-    if (undone.has(of) || named.has(of)) continue
+    // A generation ends with nothing left to undo.
+    if (undone.has(of) || named.has(of) || place.isPast(of)) continue
     if (status === "rolledback") found.push(`${event.name} happened and was not undone`)
     if ((status === "parked" || status === "abandoned") && rollback) {
       found.push(`${event.name} happened, was not undone, and nobody says so`)

@@ -28,6 +28,7 @@ export const cases: ReadonlyArray<Case> = [
       tags: {},
       payload: "{\"order\":1}",
       mail: 0,
+      base: 0,
       createdAt: 1_000,
       updatedAt: 1_000,
       ...row
@@ -180,6 +181,27 @@ export const cases: ReadonlyArray<Case> = [
     yield* equal("the row", yield* store.read(id("a")), before)
   }),
 
+  promise("begins anew where an append's row says so", function*(world) {
+    const { id, store } = world
+    const version = (execution: string) =>
+      Effect.map(store.read(execution), (row) => ({ version: row?.version, base: row?.base }))
+    yield* store.append([create(world, id("a")), create(world, id("b"))])
+    yield* equal("at first", yield* version(id("a")), { version: 1, base: 0 })
+    yield* store.append([
+      next(id("a"), 1, { row: rowUpdate({ continued: { version: 7 } }) }),
+      next(id("b"), 1, { row: rowUpdate({}) })
+    ])
+    yield* equal("continued", yield* version(id("a")), { version: 7, base: 1 })
+    yield* equal("the other one", yield* version(id("b")), { version: 1, base: 0 })
+    yield* store.append([next(id("a"), 2, { row: rowUpdate({}) })])
+    yield* equal("and after the next", yield* version(id("a")), { version: 7, base: 1 })
+    yield* store.append([next(id("a"), 3, { row: rowUpdate({ continued: { version: 8 } }) })])
+    yield* equal("and again", yield* version(id("a")), { version: 8, base: 3 })
+    const late = yield* store.append([next(id("a"), 3, { row: rowUpdate({ continued: { version: 9 } }) })])
+    yield* equal("a late one is refused", late, [false])
+    yield* equal("and changes nothing", yield* version(id("a")), { version: 8, base: 3 })
+  }),
+
   promise("changes exactly what an append's row says", function*(world) {
     const { id, saga, store, worker } = world
     yield* store.append([create(world, id("a"), { worker: worker(1), wakeAt: 5 })])
@@ -192,6 +214,7 @@ export const cases: ReadonlyArray<Case> = [
       tags: {},
       payload: "{\"order\":1}",
       mail: 0,
+      base: 0,
       createdAt: 1_000,
       updatedAt: 1_001,
       ...row

@@ -36,6 +36,7 @@ export const cases: ReadonlyArray<Case> = [
       wakeAt: 77,
       mail: 0,
       received: 0,
+      base: 0,
       createdAt: 1_000,
       updatedAt: 1_000
     })
