@@ -10,6 +10,7 @@
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as ExecutionId from "./ExecutionId.ts"
@@ -135,11 +136,18 @@ export const make = Effect.fnUntraced(function*(options: SagaWorker.Options) {
         // A message that came while it parked may change that.
         if (ending._tag === "Ended" && ending.entry._tag !== "SagaParked") return ending.entry
       }
+      // It may begin to run here while the store is asked.
+      const arrival = yield* Effect.forkChild(worker.arrival(id), { startImmediately: true })
       const row = yield* read(id)
       const settled = row.status !== "parked" || row.mail <= row.received
-      if (row.result !== null && settled) return yield* decodeEnd(id, row.result)
-      yield* Effect.raceFirst(Effect.sleep(delay), worker.arrival(id))
-      delay = Math.min(delay * 2, lastDelay)
+      if (row.result !== null && settled) {
+        arrival.interruptUnsafe()
+        return yield* decodeEnd(id, row.result)
+      }
+      yield* Effect.raceFirst(Effect.sleep(delay), Fiber.join(arrival))
+      arrival.interruptUnsafe()
+      // One that waits for weeks is not asked after each second where the worker is not, either.
+      delay = Math.min(delay * 2, row.status === "suspended" ? Math.max(lastDelay, worker.poll) : lastDelay)
     }
   })
 

@@ -56,7 +56,8 @@ export interface Options {
    */
   readonly margin?: Duration.Input | undefined
   /**
-   * How often the store is asked for work when nothing wakes the worker.
+   * How often the store is asked for work when nothing wakes the worker; and for the end of an execution that somebody
+   * waits for here, while it is suspended.
    *
    * @default "1 second"
    */
@@ -78,6 +79,8 @@ export interface Options {
 export interface SagaWorker {
   readonly writer: JournalWriter.JournalWriter
   readonly limits: Limits
+  /** In milliseconds. */
+  readonly poll: number
   readonly token: () => string
   /** What runs here, by id. */
   readonly live: ReadonlyMap<string, Executor.Live>
@@ -350,6 +353,7 @@ export const make = Effect.fnUntraced(function*(
   return {
     writer,
     limits: config.limits,
+    poll: pause,
     token,
     live,
     register: Effect.fnUntraced(function*(handler) {

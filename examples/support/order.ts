@@ -57,7 +57,7 @@ export const updateInventory = (reservation: Reservation) =>
     compensate: () => Inventory.use((_) => _.putBack(reservation.id))
   })
 
-const ship = (order: Order) =>
+export const ship = (order: Order) =>
   Step.retryable("ShipOrder", {
     success: Schema.String,
     error: CarrierBusy,

@@ -281,6 +281,24 @@ describe("what brings a suspended execution back", () => {
       assert.strictEqual((yield* Effect.provideContext(definition.poll(id), context))._tag, "Completed")
     }).pipe(Effect.scoped))
 
+  it.effect("and who waits for it asks the store as seldom as its worker, and is told at once all the same", () =>
+    Effect.gen(function*() {
+      const store = yield* SagaStore.makeMemory
+      const parts = World.makeParts()
+      const process = yield* Process.open(store, Process.saga(hourBetween(), parts), {
+        poll: "1 day",
+        lease: "2 days",
+        margin: 0
+      })
+      const waiting = yield* Effect.forkChild(process.use(definition.execute(payload)))
+      yield* World.quiet
+      yield* TestClock.adjust("59 minutes")
+      assert.isBelow(process.calls.filter((call) => call === "read").length, 25)
+      yield* TestClock.adjust("1 minute")
+      yield* World.quiet
+      assert.deepStrictEqual(waiting.pollUnsafe(), Exit.succeed("B done"))
+    }).pipe(Effect.scoped))
+
   it.effect("another process, if its own is gone, and only one of several", () =>
     Effect.gen(function*() {
       const store = yield* SagaStore.makeMemory
