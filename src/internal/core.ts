@@ -69,8 +69,8 @@ export interface Sleeper {
   /** Infinite for who waits for a message. */
   readonly time: number
   readonly who: "task" | "compensation" | "attempt"
-  /** Until when it keeps the execution in memory all the same. */
-  readonly stay?: number
+  /** It keeps the execution in memory all the same, for now. */
+  stays?: boolean
 }
 
 /**

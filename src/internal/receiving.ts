@@ -102,12 +102,14 @@ export const listen = (
   receiver: Core.Receiver
 ): () => void => {
   const stay = since + core.limits.suspendAfter
-  const sleeper = who === undefined ? undefined : { time: Infinity, who, stay }
+  const stays = stay > core.clock.currentTimeMillisUnsafe()
+  const sleeper: Core.Sleeper | undefined = who === undefined ? undefined : { time: Infinity, who, stays }
   if (sleeper !== undefined) core.sleepers.add(sleeper)
   core.receivers.add(receiver)
-  const cancelTimer = who === undefined || stay === Infinity || stay <= core.clock.currentTimeMillisUnsafe()
+  // Timers may ring before the clock says so: who asked the clock then would never ask again.
+  const cancelTimer = sleeper === undefined || stay === Infinity || !stays
     ? undefined
-    : Core.wakeAt(core, stay, () => {})
+    : Core.wakeAt(core, stay, () => void (sleeper.stays = false))
   // It may have come already: then an event gives it.
   if (core.mailbox.some(({ signal }) => receiver.kinds.has(signal))) Core.emit(core, () => {})
   return () => {

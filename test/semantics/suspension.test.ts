@@ -2,8 +2,8 @@
  * A long wait leaves memory: what the row says then, what brings the execution back, and that nothing is done twice.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Layer, Schedule } from "effect"
-import { Saga, SagaEngine, SagaError, SagaStore, SagaWorker, Step, Timer } from "effect-saga"
+import { Clock, Duration, Effect, Exit, Layer, Schedule, Schema } from "effect"
+import { Saga, SagaEngine, SagaError, SagaStore, SagaWorker, Signal, Step, Timer } from "effect-saga"
 import * as TestClock from "effect/testing/TestClock"
 import * as limits from "../../src/internal/limits.ts"
 import * as Process from "../utils/Process.ts"
@@ -279,6 +279,31 @@ describe("what brings a suspended execution back", () => {
       yield* World.quiet
       assert.deepStrictEqual(parts.log, ["A", "B"])
       assert.strictEqual((yield* Effect.provideContext(definition.poll(id), context))._tag, "Completed")
+    }).pipe(Effect.scoped))
+
+  it.effect("leaves memory also where timers ring a millisecond before the clock says so", () =>
+    Effect.gen(function*() {
+      const clock = yield* Clock.Clock
+      const early = Clock.Clock.of({
+        currentTimeMillisUnsafe: () => clock.currentTimeMillisUnsafe(),
+        currentTimeMillis: clock.currentTimeMillis,
+        currentTimeNanosUnsafe: () => clock.currentTimeNanosUnsafe(),
+        currentTimeNanos: clock.currentTimeNanos,
+        monotonicTimeNanosUnsafe: () => clock.monotonicTimeNanosUnsafe(),
+        monotonicTimeNanos: clock.monotonicTimeNanos,
+        sleep: (duration) => clock.sleep(Duration.subtract(duration, Duration.millis(1)))
+      })
+      const Paid = Signal.make("Paid", { payload: Schema.Number })
+      const receiving = World.body(() => Signal.receive(Paid))
+      const { store, worker } = yield* Effect.provideService(
+        workerWith(receiving, World.makeParts()),
+        Clock.Clock,
+        early
+      )
+      yield* TestClock.adjust("10 seconds")
+      yield* World.quiet
+      assert.strictEqual((yield* rowOf(store)).status, "suspended")
+      assert.deepStrictEqual([...worker.live.keys()], [])
     }).pipe(Effect.scoped))
 
   it.effect("and who waits for it asks the store as seldom as its worker, and is told at once all the same", () =>
