@@ -18,6 +18,7 @@ import * as Result from "effect/Result"
 import type { MigrationError } from "effect/sql/Migrator"
 import type { SqlError } from "effect/sql/SqlError"
 import * as SagaStore from "../SagaStore.ts"
+import * as Gather from "./internal/gather.ts"
 import type { Parameter } from "./internal/lists.ts"
 import * as Migrations from "./internal/migrations.ts"
 import * as Names from "./internal/names.ts"
@@ -322,8 +323,40 @@ const summaryOf = (columns: Session.Columns): SagaStore.Summary => ({
   updatedAt: millis(columns["updated_at"])
 })
 
+/** How many executions one statement reads; each may have as much text as one message of the server has room for. */
+const maxQuestions = 64
+
+interface Question {
+  readonly execution: string
+  readonly after: number
+}
+
+/** The rows that answer each of several questions. */
+const gathered = ({ session }: Driver, operation: string, text: string) =>
+  Gather.make<Question, ReadonlyArray<Session.Columns>>(maxQuestions, (questions) =>
+    Effect.map(
+      session.planned(operation, text, [
+        texts(questions.map((_) => _.execution)),
+        numbers(questions.map((_) => _.after))
+      ]),
+      (rows) => {
+        const answers: Array<Array<Session.Columns>> = questions.map(() => [])
+        for (const row of rows) answers[row["question"] as number - 1]!.push(row)
+        return answers
+      }
+    ))
+
 const journals = (driver: Driver): Pick<SagaStore.Encoded, "append" | "witness" | "read" | "journal"> => {
   const { session, statements } = driver
+  const journal = gathered(driver, "journal", statements.journal)
+  const read = Gather.make<string, Session.Columns | undefined>(
+    maxQuestions,
+    (executions) =>
+      Effect.map(session.planned("read", statements.read, [texts(executions)]), (rows) => {
+        const found = new Map(rows.map((row) => [row["id"] as string, row]))
+        return executions.map((execution) => found.get(execution))
+      })
+  )
   return {
     append: (batch) => {
       const parts = split(batch)
@@ -337,7 +370,7 @@ const journals = (driver: Driver): Pick<SagaStore.Encoded, "append" | "witness" 
         last: row?.["last"] as number | null ?? null
       })),
     read: Effect.fnUntraced(function*(execution) {
-      const [row] = yield* session.planned("read", statements.read, [execution])
+      const row = yield* read(execution)
       if (row === undefined) return null
       const payload = row["payload"] as string | null
       const result = row["result"] as string | null
@@ -349,7 +382,7 @@ const journals = (driver: Driver): Pick<SagaStore.Encoded, "append" | "witness" 
       }
     }),
     journal: Effect.fnUntraced(function*(execution, after = -1) {
-      const rows = yield* session.planned("journal", statements.journal, [execution, after])
+      const rows = yield* journal({ execution, after })
       const stored: Array<SagaStore.Stored> = []
       for (const row of rows) {
         const seq = row["seq"] as number
@@ -422,6 +455,7 @@ const claims = ({ session, statements }: Driver): Pick<SagaStore.Encoded, "claim
 
 const mail = (driver: Driver): Pick<SagaStore.Encoded, "send" | "inbox" | "unread"> => {
   const { session, statements } = driver
+  const inbox = gathered(driver, "inbox", statements.inbox)
   return {
     send: Effect.fnUntraced(function*({ execution, key = null, message, now, refuse }) {
       while (true) {
@@ -440,7 +474,7 @@ const mail = (driver: Driver): Pick<SagaStore.Encoded, "send" | "inbox" | "unrea
       }
     }),
     inbox: Effect.fnUntraced(function*(execution, after) {
-      const rows = yield* session.planned("inbox", statements.inbox, [execution, after])
+      const rows = yield* inbox({ execution, after })
       const messages: Array<{ readonly number: number; readonly message: string }> = []
       for (const row of rows) {
         const number = row["number"] as number

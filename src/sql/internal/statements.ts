@@ -36,14 +36,20 @@ export const make = (names: Names) => ({
   (SELECT token FROM ${names.journal} WHERE execution = $1 AND seq = $2::bigint) AS token,
   (SELECT max(seq)::float8 FROM ${names.journal} WHERE execution = $1) AS last`,
   read: `SELECT ${summary}, ${whole("payload")} AS payload, ${whole("result")} AS result, result IS NULL AS unended
-FROM ${names.execution} WHERE id = $1`,
-  journal: `SELECT seq::float8 AS seq, token, at, ${whole("entries")} AS entries
-FROM ${names.journal} AS journal WHERE execution = $1 AND seq > $2::bigint ORDER BY journal.seq`,
+FROM ${names.execution} WHERE id = ANY($1::text[])`,
+  journal: `SELECT question::float8 AS question, found.* FROM ${questions}
+CROSS JOIN LATERAL (
+  SELECT seq::float8 AS seq, token, at, ${whole("entries")} AS entries FROM ${names.journal} AS journal
+  WHERE execution = asked.execution AND seq > asked.after::bigint ORDER BY journal.seq
+) AS found`,
   list: (query: Query) => Lists.list(names, query, summary),
   stats: `SELECT name, status, count(*)::float8 AS count, min(created_at) AS oldest
 FROM ${names.execution} GROUP BY name, status`,
-  inbox: `SELECT number::float8 AS number, ${whole("message")} AS message
-FROM ${names.inbox} AS inbox WHERE execution = $1 AND number > $2::bigint ORDER BY inbox.number`,
+  inbox: `SELECT question::float8 AS question, found.* FROM ${questions}
+CROSS JOIN LATERAL (
+  SELECT number::float8 AS number, ${whole("message")} AS message FROM ${names.inbox} AS inbox
+  WHERE execution = asked.execution AND number > asked.after::bigint ORDER BY inbox.number
+) AS found`,
   part: {
     payload: `SELECT ${part("payload")} FROM ${names.execution} WHERE id = $3 AND $4::float8 = 0`,
     result: `SELECT ${part("result")} FROM ${names.execution} WHERE id = $3 AND $4::float8 = 0`,
@@ -92,6 +98,9 @@ export const partCharacters = 1024 * 1024
 /** The columns of a row that are always small. */
 const summary = `id, name, version, tags::text AS tags, status, worker, wake_at, mail::float8 AS mail,
   received::float8 AS received, coalesce(base, 0)::float8 AS base, created_at, updated_at`
+
+/** What is asked, by executions and what they know already; `question` counts from 1. */
+const questions = "unnest($1::text[], $2::float8[]) WITH ORDINALITY AS asked(execution, after, question)"
 
 const whole = (column: string): string => `CASE WHEN octet_length(${column}) <= ${maxWholeBytes} THEN ${column} END`
 
