@@ -13,6 +13,7 @@ import type * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import type * as Option from "effect/Option"
 import type * as Schedule from "effect/Schedule"
+import type * as Schema from "effect/Schema"
 import type { Codec } from "./internal/codec.ts"
 import type * as Journal from "./Journal.ts"
 
@@ -51,6 +52,7 @@ export interface CompensationOptions {
  */
 export interface Compensation extends CompensationOptions {
   readonly run: (value: unknown, cause: Cause.Cause<unknown>) => Effect.Effect<unknown, unknown, unknown>
+  readonly heartbeatTimeout: Duration.Duration | undefined
   readonly check: CheckRequest | undefined
 }
 
@@ -79,6 +81,7 @@ export interface StepRequest {
   readonly execute: Effect.Effect<unknown, unknown, unknown>
   readonly retry: Schedule.Schedule<unknown, unknown, unknown, unknown> | undefined
   readonly timeout: Duration.Duration | undefined
+  readonly heartbeatTimeout: Duration.Duration | undefined
   readonly check: CheckRequest | undefined
   readonly unknown: "park" | "refused" | undefined
   readonly compensation: Compensation | undefined
@@ -200,6 +203,28 @@ export class Inbox extends Context.Service<Inbox, {
     fiber: Fiber.Fiber<unknown, unknown>
   ) => Effect.Effect<Received>
 }>()("effect-saga/Execution/Inbox") {}
+
+/**
+ * What the interpreter tells an attempt that beats. `cancelRequested`: nobody wants the step any more.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Heartbeat {
+  readonly cancelRequested: boolean
+}
+
+/**
+ * An attempt's heartbeats. `beat`: it is alive, and has come this far, in stored form. `before`: the last details of
+ * earlier attempts that are durable.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Heart {
+  readonly beat: (details: Schema.Json | undefined) => Effect.Effect<Heartbeat>
+  readonly before: Schema.Json | undefined
+}
 
 /**
  * The roll-back scope that the asking code is in: the path of nested `Saga.scoped`, empty for the saga itself.

@@ -34,6 +34,11 @@ const ref = {
   occurrence: Schema.optionalKey(Schema.Int)
 }
 const at = { at: Schema.Number }
+const beating = {
+  attempt: Schema.Int,
+  details: Schema.optionalKey(Schema.Json),
+  beatAt: Schema.optionalKey(Schema.Number)
+}
 
 /**
  * How a step relates to the point of no return. `onRollback` acts only in its compensation, `onCommit` only when the
@@ -207,7 +212,9 @@ export const decodeEnd: (text: string) => Effect.Effect<End, Schema.SchemaError>
  * name of what was published is its key. A `Suspended` without `wakeAt` waits for a message alone. `losers` are the
  * scopes that a race leaves to be undone. `MailUndelivered` says what nobody received before the end, and may follow
  * it; without `message` nobody could read it. `ContinuedAsNew` begins the journal anew: nothing before it counts for
- * the body, and its `generation` (from 1) is part of every key; `parks` is how often it was parked before.
+ * the body, and its `generation` (from 1) is part of every key; `parks` is how often it was parked before. A
+ * heartbeat's `details` are those that its attempt gave last, absent where it gave none; it came at `beatAt`, where that
+ * was before the entry.
  *
  * @category models
  * @since 0.1.0
@@ -230,6 +237,7 @@ export const Entry = Schema.Union([
     message: Schema.optionalKey(Schema.String),
     wakeAt: Schema.optionalKey(Schema.Number)
   }),
+  Schema.TaggedStruct("StepHeartbeat", { ...at, ...ref, ...beating }),
   Schema.TaggedStruct("StepSucceeded", {
     ...at,
     ...ref,
@@ -263,6 +271,7 @@ export const Entry = Schema.Union([
     wakeAt: Schema.optionalKey(Schema.Number)
   }),
   Schema.TaggedStruct("CompensationTimerSet", { ...at, ...ref, timer: Schema.String, wakeAt: Schema.Number }),
+  Schema.TaggedStruct("CompensationHeartbeat", { ...at, ...ref, ...beating }),
   Schema.TaggedStruct("CompensationSucceeded", {
     ...at,
     ...ref,
@@ -343,6 +352,19 @@ export interface FailedAttempt {
 }
 
 /**
+ * The last heartbeat that the journal has: when it came, in which attempt, and the last details that any gave, in their
+ * stored form.
+ *
+ * @category state
+ * @since 0.1.0
+ */
+export interface HeartbeatState {
+  readonly at: number
+  readonly attempt: number
+  readonly details: Schema.Json | undefined
+}
+
+/**
  * A person who settled something, and why.
  *
  * @category state
@@ -373,6 +395,7 @@ export interface StepState {
   attempted: number
   /** How many attempts certainly did not happen: the ordinal in the idempotency key. */
   refusals: number
+  heartbeat: HeartbeatState | undefined
   value: Schema.Json | undefined
   error: Schema.Json | undefined
   /** A person said how it ended. */
@@ -394,6 +417,7 @@ export interface CompensationState {
   attempts: Array<FailedAttempt>
   /** How many attempts have ended, in all. */
   attempted: number
+  heartbeat: HeartbeatState | undefined
   error: Schema.Json | undefined
   defect: string | undefined
   /** When its durable waits end, by their names. */
@@ -604,7 +628,7 @@ export {
  * not happen, and nobody asks for it any more.
  *
  * Times and `duration` are in milliseconds; `endedAt` and `duration` are undefined while it runs. `attempts` counts
- * those that have ended. `value` and `error` are in their stored form.
+ * those that have ended. `value` and `error` are in their stored form. `heartbeat` is the last one that is durable.
  *
  * @category records
  * @since 0.1.0
@@ -619,6 +643,7 @@ export interface StepRecord {
   readonly startedAt: number
   readonly endedAt: number | undefined
   readonly duration: number | undefined
+  readonly heartbeat: HeartbeatState | undefined
   readonly value: Schema.Json | undefined
   readonly error: Schema.Json | undefined
   /** What the last attempt that did not succeed said. */
@@ -646,6 +671,7 @@ export interface CompensationRecord {
   readonly startedAt: number | undefined
   readonly endedAt: number | undefined
   readonly duration: number | undefined
+  readonly heartbeat: HeartbeatState | undefined
   readonly error: Schema.Json | undefined
   readonly defect: string | undefined
   readonly resolvedBy: ResolvedBy | undefined

@@ -403,7 +403,9 @@ const readConfig = Effect.fnUntraced(function*(options: Options) {
       storable: { depth: yield* limits.MaxDepth, size: yield* limits.MaxAppendSize },
       grace: millis(yield* limits.InterruptGrace),
       maxClaims: yield* limits.MaxClaims,
-      suspendAfter: millis(yield* limits.SuspendAfter)
+      suspendAfter: millis(yield* limits.SuspendAfter),
+      heartbeatPause: millis(yield* limits.HeartbeatPause),
+      maxHeartbeatPause: millis(yield* limits.MaxHeartbeatPause)
     }
   }
 })

@@ -7,17 +7,18 @@
  * @since 0.1.0
  */
 import type * as Cause from "effect/Cause"
-import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
-import * as Effect from "effect/Effect"
+import type * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
 import type * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import type { Scope } from "effect/Scope"
 import type * as Execution from "./Execution.ts"
 import { describe, TypeId } from "./internal/step.ts"
+import type { StepContext } from "./internal/stepContext.ts"
 import type { TimedOut } from "./internal/timedOut.ts"
 import type {
+  Codecs,
   Decides,
   Forward,
   Literal,
@@ -167,7 +168,8 @@ export interface Common<S extends Schema.Top, E extends Schema.Top, R, T> extend
 export type CheckFn<A, KR> = (key: string) => NoSteps<KR> & Effect.Effect<Option.Option<A> | Check<A>, never, KR>
 
 /**
- * What happens when nobody knows whether the step happened. With a timeout an answer is required.
+ * What happens when nobody knows whether the step happened. With `timeout`, how long one attempt may take, or
+ * `heartbeatTimeout`, how long it may go without `Step.heartbeat`, an answer is required; both are `TimedOut`.
  *
  * **Gotchas**
  *
@@ -178,12 +180,37 @@ export type CheckFn<A, KR> = (key: string) => NoSteps<KR> & Effect.Effect<Option
  * @category options
  * @since 0.1.0
  */
-export type Doubt<T, A, KR> =
-  | { readonly timeout: T; readonly check: CheckFn<A, KR>; readonly unknown?: undefined }
-  | { readonly timeout: T; readonly check?: undefined; readonly unknown: "park" | "refused" }
+export type Doubt<T, H, A, KR> =
+  | {
+    readonly timeout: T
+    readonly heartbeatTimeout?: H | undefined
+    readonly check: CheckFn<A, KR>
+    readonly unknown?: undefined
+  }
+  | {
+    readonly timeout: T
+    readonly heartbeatTimeout?: H | undefined
+    readonly check?: undefined
+    readonly unknown: "park" | "refused"
+  }
+  | {
+    readonly timeout?: undefined
+    readonly heartbeatTimeout: H
+    readonly check: CheckFn<A, KR>
+    readonly unknown?: undefined
+  }
+  | {
+    readonly timeout?: undefined
+    readonly heartbeatTimeout: H
+    readonly check?: undefined
+    readonly unknown: "park" | "refused"
+  }
   // Last, since among equals the compiler explains a refusal by the last.
   | {
     readonly timeout?:
+      | SagaTypeError<"a step with a timeout must say whether it happened: give `check` or `unknown`">
+      | undefined
+    readonly heartbeatTimeout?:
       | SagaTypeError<"a step with a timeout must say whether it happened: give `check` or `unknown`">
       | undefined
     readonly check?: CheckFn<A, KR> | undefined
@@ -209,6 +236,12 @@ export interface CompensationOptions<CE, CT, CKR = never> {
    * @default what the saga says, no limit where it says nothing
    */
   readonly timeout?: CT | undefined
+  /**
+   * How long one attempt may go without `Step.heartbeat` until it counts as timed out. A durable wait does not beat.
+   *
+   * @default no limit
+   */
+  readonly heartbeatTimeout?: CT | undefined
   /**
    * Whether the roll-back goes on with the other steps when this compensation failed for good. Either way the execution
    * parks in the end. `"halt"`: none begins that has not begun; where a saga undoes in parallel, all have.
@@ -270,8 +303,6 @@ export type Residue<Name extends string, CE> = Undo<
  */
 export type { Literal, MayWait, NoSteps, Storable }
 
-type Codecs<S extends Schema.Top> = S["EncodingServices"] | S["DecodingServices"]
-
 // ---------------------------------------------------------------------------------------------------------------------
 // errors
 // ---------------------------------------------------------------------------------------------------------------------
@@ -329,13 +360,14 @@ export const make = <
   CT extends Duration.Input = never,
   S extends Schema.Top = Schema.Void,
   E extends Schema.Top = Schema.Never,
-  CKR = never
+  CKR = never,
+  H extends Duration.Input = never
 >(
   name: Literal<Name>,
   options:
     & { readonly execute: NoSteps<R> }
-    & Common<S, E, R, T>
-    & Doubt<T, S["Type"], KR>
+    & Common<S, E, R, T | H>
+    & Doubt<T, H, S["Type"], KR>
     & {
       readonly compensate: (
         value: S["Type"],
@@ -346,7 +378,7 @@ export const make = <
 ): Compensable<
   Name,
   S["Type"],
-  E["Type"] | Failing<T>,
+  E["Type"] | Failing<T | H>,
   Plain<R | CR | KR | CKR> | Codecs<S> | Codecs<E>,
   CE | Failing<CT>
 > => describe(name, "compensable", options)
@@ -366,11 +398,18 @@ const readonly_ = <
   R,
   T extends Duration.Input = never,
   S extends Schema.Top = Schema.Void,
-  E extends Schema.Top = Schema.Never
+  E extends Schema.Top = Schema.Never,
+  H extends Duration.Input = never
 >(
   name: Literal<Name>,
-  options: { readonly execute: NoSteps<R>; readonly timeout?: T | undefined } & Common<S, E, R, T>
-): Readonly<Name, S["Type"], E["Type"] | Failing<T>, Plain<R> | Codecs<S> | Codecs<E>> =>
+  options:
+    & {
+      readonly execute: NoSteps<R>
+      readonly timeout?: T | undefined
+      readonly heartbeatTimeout?: H | undefined
+    }
+    & Common<S, E, R, T | H>
+): Readonly<Name, S["Type"], E["Type"] | Failing<T | H>, Plain<R> | Codecs<S> | Codecs<E>> =>
   describe(name, "readonly", options)
 export {
   /**
@@ -404,7 +443,8 @@ export const retryable = <
   R,
   T extends Duration.Input = never,
   S extends Schema.Top = Schema.Void,
-  X extends Schema.Top = Schema.Never
+  X extends Schema.Top = Schema.Never,
+  H extends Duration.Input = never
 >(
   name: Literal<Name>,
   options: {
@@ -416,8 +456,9 @@ export const retryable = <
      */
     readonly error?: (X & Schema.Schema<E> & Storable<X>) | undefined
     readonly execute: NoSteps<R> & Effect.Effect<S["Type"], E, R>
-    readonly retry?: Retry<NoInfer<E | Failing<T>>> | undefined
+    readonly retry?: Retry<NoInfer<E | Failing<T | H>>> | undefined
     readonly timeout?: T | undefined
+    readonly heartbeatTimeout?: H | undefined
   }
 ): Retryable<Name, S["Type"], Plain<R> | Codecs<S> | Codecs<X>> =>
   describe(name, "retryable", { ...options, error: options.error ?? Schema.Defect() })
@@ -439,20 +480,21 @@ export const pivot = <
   KR = never,
   T extends Duration.Input = never,
   S extends Schema.Top = Schema.Void,
-  E extends Schema.Top = Schema.Never
+  E extends Schema.Top = Schema.Never,
+  H extends Duration.Input = never
 >(
   name: Literal<Name>,
   options:
     & { readonly execute: NoSteps<R> }
-    & Common<S, E, R, T>
-    & Doubt<T, S["Type"], KR>
+    & Common<S, E, R, T | H>
+    & Doubt<T, H, S["Type"], KR>
     & {
       readonly unknown?:
         | SagaTypeError<"while nobody knows what the pivot decided nothing may be undone: give `check`, or \"park\"">
         | "park"
         | undefined
     }
-): Pivot<Name, S["Type"], E["Type"] | Failing<T>, Plain<R | KR> | Codecs<S> | Codecs<E>> =>
+): Pivot<Name, S["Type"], E["Type"] | Failing<T | H>, Plain<R | KR> | Codecs<S> | Codecs<E>> =>
   describe(name, "pivot", options)
 
 /**
@@ -479,10 +521,11 @@ export const resource = <
   CT extends Duration.Input = never,
   S extends Schema.Top = Schema.Void,
   E extends Schema.Top = Schema.Never,
-  CKR = never
+  CKR = never,
+  H extends Duration.Input = never
 >(
   name: Literal<Name>,
-  options: Settings<S, E, T> & Doubt<T, S["Type"], KR> & {
+  options: Settings<S, E, T | H> & Doubt<T, H, S["Type"], KR> & {
     readonly create: NoSteps<R> & Effect.Effect<S["Type"], E["Type"], R>
     readonly delete: (
       created: S["Type"],
@@ -493,7 +536,7 @@ export const resource = <
 ): Compensable<
   Name,
   S["Type"],
-  E["Type"] | Failing<T>,
+  E["Type"] | Failing<T | H>,
   Plain<R | CR | KR | CKR> | Codecs<S> | Codecs<E>,
   CE | Failing<CT>
 > => describe(name, "compensable", { ...options, execute: options.create, compensate: options.delete })
@@ -519,10 +562,11 @@ export const operation = <
   CT extends Duration.Input = never,
   S extends Schema.Top = Schema.Void,
   E extends Schema.Top = Schema.Never,
-  CKR = never
+  CKR = never,
+  H extends Duration.Input = never
 >(
   name: Literal<Name>,
-  options: Settings<S, E, T> & Doubt<T, S["Type"], KR> & {
+  options: Settings<S, E, T | H> & Doubt<T, H, S["Type"], KR> & {
     readonly start: NoSteps<R> & Effect.Effect<S["Type"], E["Type"], R>
     readonly cancel: (
       started: S["Type"],
@@ -533,72 +577,20 @@ export const operation = <
 ): Compensable<
   Name,
   S["Type"],
-  E["Type"] | Failing<T>,
+  E["Type"] | Failing<T | H>,
   Plain<R | CR | KR | CKR> | Codecs<S> | Codecs<E>,
   CE | Failing<CT>
 > => describe(name, "compensable", { ...options, execute: options.start, compensate: options.cancel })
 
-/**
- * A step that overwrites a state, and puts back what was there before if the saga fails later.
- *
- * **Details**
- *
- * Two steps: `Name.read` reads the state and journals it in the form of `state`, then `Name` writes. What was read is
- * durable before `write` begins, so after a crash it is the state before the write that is restored.
- *
- * **Gotchas**
- *
- * What somebody else writes after the read is lost when the state is restored: lock the state, or compare in `restore`.
- *
- * @category constructors
- * @since 0.1.0
- */
-export const snapshot = <
-  const Name extends string,
-  P extends Schema.Top,
-  RR,
-  R,
-  CE,
-  CR,
-  KR = never,
-  T extends Duration.Input = never,
-  CT extends Duration.Input = never,
-  S extends Schema.Top = Schema.Void,
-  E extends Schema.Top = Schema.Never,
-  CKR = never
->(
-  name: Literal<Name>,
-  options: Settings<S, E, T> & Doubt<T, S["Type"], KR> & {
-    readonly state: P & Storable<P>
-    readonly read: NoSteps<RR> & Effect.Effect<P["Type"], E["Type"], RR>
-    readonly write: (prior: P["Type"]) => NoSteps<R> & Effect.Effect<S["Type"], E["Type"], R>
-    readonly restore: (
-      prior: P["Type"],
-      cause: Cause.Cause<unknown>
-    ) => MayWait<CR> & Effect.Effect<unknown, CE, CR>
-    readonly compensation?: CompensationOptions<CE, CT, CKR> | undefined
-  }
-): Effect.Effect<
-  S["Type"],
-  E["Type"] | Failing<T>,
-  | Execution.Execution
-  | Uses<Plain<RR | R | CR | KR | CKR> | Codecs<P> | Codecs<S> | Codecs<E>>
-  | Residue<Name, CE | Failing<CT>>
-> =>
-  Effect.flatMap(
-    describe<Readonly<string, P["Type"], E["Type"], never>>(`${name}.read`, "readonly", {
-      success: options.state,
-      error: options.error,
-      execute: options.read,
-      retry: options.retry
-    }),
-    (prior) =>
-      describe<Compensable<Name, S["Type"], E["Type"], never>>(name, "compensable", {
-        ...options,
-        execute: options.write(prior),
-        compensate: (_: never, cause) => options.restore(prior, cause)
-      })
-  )
+export {
+  /**
+   * A step that overwrites a state, and puts back what was there before if the saga fails later.
+   *
+   * @category constructors
+   * @since 0.1.0
+   */
+  snapshot
+} from "./internal/snapshot.ts"
 
 /**
  * `check`'s answer that the attempt happened, with its result.
@@ -628,61 +620,68 @@ export const stillGoing: Check<never> = { _tag: "StillGoing" }
 // services
 // ---------------------------------------------------------------------------------------------------------------------
 
-/**
- * What `execute`, `check` and `compensate` know about themselves. Provided by the engine inside each of them.
- *
- * @category services
- * @since 0.1.0
- */
-export class StepContext extends Context.Service<StepContext, {
-  readonly execution: string
-  readonly step: string
-  /** The idempotency key of this attempt. */
-  readonly key: string
-  /** In a compensation, the key under which its step happened; elsewhere that of this attempt. */
-  readonly stepKey: string
-  /** Counted from 1, across restarts. */
-  readonly attempt: number
-  /** The `seq` of the claim under which this process acts: it grows with every takeover. */
-  readonly epoch: number
-}>()("effect-saga/Step/StepContext") {}
-
-/**
- * The key under which the participant should do this once.
- *
- * **Details**
- *
- * Unchanged across crashes, timeouts and everything else after which nobody knows; another one after a journaled
- * refusal, since a participant that stores its answers by key would repeat the refusal for ever. In a compensation: the
- * compensation's own key, which never changes.
- *
- * @category accessors
- * @since 0.1.0
- */
-export const idempotencyKey: Effect.Effect<string, never, StepContext> = StepContext.useSync((_) => _.key)
-
-/**
- * In a compensation: the key under which its step happened, for a participant that wants to be told what to undo by the
- * key of what it did. Elsewhere the same as `idempotencyKey`.
- *
- * @category accessors
- * @since 0.1.0
- */
-export const stepKey: Effect.Effect<string, never, StepContext> = StepContext.useSync((_) => _.stepKey)
-
-/**
- * Which attempt this is, from 1, across restarts.
- *
- * @category accessors
- * @since 0.1.0
- */
-export const attempt: Effect.Effect<number, never, StepContext> = StepContext.useSync((_) => _.attempt)
-
-/**
- * A fencing token: it grows whenever another process takes the execution over. A participant that remembers the
- * highest one can refuse a process that lost its claim and does not know it yet.
- *
- * @category accessors
- * @since 0.1.0
- */
-export const epoch: Effect.Effect<number, never, StepContext> = StepContext.useSync((_) => _.epoch)
+export {
+  /**
+   * Which attempt this is, from 1, across restarts.
+   *
+   * @category accessors
+   * @since 0.1.0
+   */
+  attempt,
+  /**
+   * A fencing token: it grows whenever another process takes the execution over.
+   *
+   * @category accessors
+   * @since 0.1.0
+   */
+  epoch,
+  /**
+   * What a heartbeat is told: whether nobody wants the step any more.
+   *
+   * @category heartbeats
+   * @since 0.1.0
+   */
+  type Heartbeat,
+  /**
+   * Says that an attempt is alive, how far it has come, and hears whether anybody wants the step still.
+   *
+   * @category heartbeats
+   * @since 0.1.0
+   */
+  heartbeat,
+  /**
+   * The key under which the participant should do this once.
+   *
+   * @category accessors
+   * @since 0.1.0
+   */
+  idempotencyKey,
+  /**
+   * The last details that an earlier attempt gave and that are durable.
+   *
+   * @category heartbeats
+   * @since 0.1.0
+   */
+  lastHeartbeat,
+  /**
+   * What `execute`, `check` and `compensate` know about themselves.
+   *
+   * @category services
+   * @since 0.1.0
+   */
+  StepContext,
+  /**
+   * In a compensation: the key under which its step happened.
+   *
+   * @category accessors
+   * @since 0.1.0
+   */
+  stepKey,
+  /**
+   * Ends a step that nobody wants, as a heartbeat was told: it did not happen, and is not tried again.
+   *
+   * @category heartbeats
+   * @since 0.1.0
+   */
+  withdraw
+} from "./internal/stepContext.ts"

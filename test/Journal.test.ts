@@ -296,7 +296,10 @@ describe("the stored form", () => {
     `{"_tag":"CompensationSignalReceived","at":1,"name":"A","wait":"Paid#2","mail":3,"signal":"Paid","value":1}`,
     `{"_tag":"MailUndelivered","at":1,"mail":3,"message":{"_tag":"Signal","signal":"Paid","payload":1}}`,
     `{"_tag":"RaceWon","at":1,"name":"race","occurrence":1,"winner":0,"losers":[":1"]}`,
-    `{"_tag":"MailUndelivered","at":1,"mail":3}`
+    `{"_tag":"MailUndelivered","at":1,"mail":3}`,
+    `{"_tag":"StepHeartbeat","at":9,"name":"A","path":"0","attempt":2,"details":{"row":5},"beatAt":7}`,
+    `{"_tag":"StepHeartbeat","at":9,"name":"A","attempt":1}`,
+    `{"_tag":"CompensationHeartbeat","at":9,"name":"A","occurrence":1,"attempt":1,"details":null}`
   ]
   for (const text of golden) {
     it(`reads and writes ${text.slice(9, text.indexOf("\"", 9))} as before`, () => {

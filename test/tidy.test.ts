@@ -48,6 +48,8 @@ const ranks: ReadonlyArray<ReadonlyArray<string>> = [
     "Tcc",
     "Saga",
     "internal/step",
+    "internal/stepContext",
+    "internal/snapshot",
     "internal/messages",
     "internal/continueAsNew",
     "internal/race",
@@ -60,6 +62,8 @@ const ranks: ReadonlyArray<ReadonlyArray<string>> = [
   [
     "internal/core",
     "internal/receiving",
+    "internal/timing",
+    "internal/heartbeat",
     "internal/notes",
     "internal/handlers",
     "internal/forward",

@@ -7,6 +7,7 @@
  * @since 0.1.0
  */
 import * as Cause from "effect/Cause"
+import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -21,8 +22,8 @@ import { MaxRetryDelay } from "./limits.ts"
  *
  * **Details**
  *
- * `TimedOut`: it was interrupted and has ended without an outcome. `StillRunning`: it was interrupted and goes on past
- * the grace. `Died`: a bug, with what is known of it.
+ * `TimedOut`: it was interrupted and has ended without an outcome, since it took too long, or was silent for too long.
+ * `StillRunning`: it was interrupted and goes on past the grace. `Died`: a bug, with what is known of it.
  *
  * @category models
  * @since 0.1.0
@@ -35,7 +36,8 @@ export type Outcome<A, E> =
   | { readonly _tag: "StillRunning"; readonly fiber: Fiber.Fiber<unknown, unknown> }
 
 /**
- * Runs an effect once. An outcome that comes after the timeout, but within the grace, counts.
+ * Runs an effect once. An outcome that comes after the timeout, but within the grace, counts. `silence` ends once the
+ * effect has given no sign of life for too long, which counts as its timeout.
  *
  * @category running
  * @since 0.1.0
@@ -43,14 +45,42 @@ export type Outcome<A, E> =
 export const run = <A, E, R>(
   effect: Effect.Effect<A, E, R>,
   timeout: Duration.Duration | undefined,
-  grace: Duration.Input
+  grace: Duration.Input,
+  silence?: Effect.Effect<void>
 ): Effect.Effect<Outcome<A, E>, never, R> =>
-  timeout === undefined
+  timeout === undefined && silence === undefined
     ? Effect.map(Effect.exit(effect), (exit) => classify(exit, false))
     : Effect.uninterruptibleMask((restore) =>
       Effect.flatMap(Effect.forkDetach(restore(effect)), (fiber) =>
-        restore(within(fiber, timeout, grace)).pipe(Effect.onInterrupt(() => Fiber.interrupt(fiber))))
+        restore(within(fiber, timeout, grace, silence)).pipe(Effect.onInterrupt(() => Fiber.interrupt(fiber))))
     )
+
+/**
+ * Ends once `of` has given no sign of life for this long: `at` is the monotonic time of its last one.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const silence = (
+  clock: Clock.Clock,
+  of: { readonly at: number },
+  timeout: Duration.Duration
+): Effect.Effect<void> => {
+  const millis = Duration.toMillis(timeout)
+  const wait: Effect.Effect<void> = Effect.suspend(() => {
+    const left = of.at + millis - monotonic(clock)
+    return left > 0 ? Effect.andThen(Effect.sleep(left), wait) : Effect.void
+  })
+  return wait
+}
+
+/**
+ * The monotonic time, in milliseconds.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const monotonic = (clock: Clock.Clock): number => Number(clock.monotonicTimeNanosUnsafe() / 1_000_000n)
 
 /**
  * The outcome of an attempt whose own fiber was interrupted by what it ran.
@@ -121,10 +151,11 @@ const maxDelay = 10 * 365 * 24 * 3_600_000
 
 const within = <A, E>(
   fiber: Fiber.Fiber<A, E>,
-  timeout: Duration.Duration,
-  grace: Duration.Input
+  timeout: Duration.Duration | undefined,
+  grace: Duration.Input,
+  silence: Effect.Effect<void> | undefined
 ): Effect.Effect<Outcome<A, E>> =>
-  Effect.flatMap(Effect.timeoutOption(Fiber.await(fiber), timeout), (exit) => {
+  Effect.flatMap(inTime(fiber, timeout, silence), (exit) => {
     if (Option.isSome(exit)) return Effect.succeed(classify(exit.value, false))
     fiber.interruptUnsafe()
     return Effect.map(
@@ -132,6 +163,18 @@ const within = <A, E>(
       (late): Outcome<A, E> => Option.isSome(late) ? classify(late.value, true) : { _tag: "StillRunning", fiber }
     )
   })
+
+/** Its end, or nothing once its time is over. */
+const inTime = <A, E>(
+  fiber: Fiber.Fiber<A, E>,
+  timeout: Duration.Duration | undefined,
+  silence: Effect.Effect<void> | undefined
+): Effect.Effect<Option.Option<Exit.Exit<A, E>>> => {
+  const end = timeout === undefined
+    ? Effect.map(Fiber.await(fiber), Option.some)
+    : Effect.timeoutOption(Fiber.await(fiber), timeout)
+  return silence === undefined ? end : Effect.raceFirst(end, Effect.as(silence, Option.none()))
+}
 
 const classify = <A, E>(exit: Exit.Exit<A, E>, interrupted: boolean): Outcome<A, E> => {
   if (Exit.isSuccess(exit)) return { _tag: "Succeeded", value: exit.value }

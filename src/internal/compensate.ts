@@ -20,6 +20,7 @@ import { TimedOut } from "../Step.ts"
 import * as Attempt from "./attempt.ts"
 import type { Asked } from "./body.ts"
 import * as Core from "./core.ts"
+import * as Heartbeat from "./heartbeat.ts"
 import * as Receiving from "./receiving.ts"
 
 /**
@@ -38,6 +39,8 @@ export interface Held {
   readonly refusals: number
   status: "held" | "running" | "succeeded" | "failed" | "skipped"
   readonly history: Array<Journal.FailedAttempt>
+  /** The last heartbeat that was recorded. */
+  heartbeat: Journal.HeartbeatState | undefined
   /** How many attempts have ended, also those that a person's retry took off its budget. */
   attempted: number
   /** When the durable waits of this attempt end. */
@@ -152,18 +155,18 @@ const again = Effect.fnUntraced(function*(
   return undefined
 })
 
-const context = (core: Core.Core, held: Held): Context.Context<never> =>
-  Core.stepContext(core, held.asked, {
-    key: Core.compensationKey(core, held.ref),
-    stepKey: Core.stepKey(core, held.ref, held.refusals),
-    attempt: held.history.length + 1
-  })
+const context = (core: Core.Core, held: Held, heart?: Heartbeat.Heart): Context.Context<never> => {
+  const key = Core.compensationKey(core, held.ref)
+  const stepKey = Core.stepKey(core, held.ref, held.refusals)
+  return Core.stepContext(core, held.asked, heart, key, held.history.length + 1, stepKey)
+}
 
 /** Runs the compensation once; what it failed with, or undefined. */
 const attempt = (core: Core.Core, held: Held, cause: Cause.Cause<unknown>): Effect.Effect<Failure | undefined> => {
   const { compensation } = held
   const error = core.handler.definition.compensationError
   const waiting = waits(core, held)
+  const heart = Heartbeat.make(core, held)
   const effect = Effect.withFiber((fiber) => {
     waiting.fiber = fiber
     return Effect.matchEffect(
@@ -177,7 +180,12 @@ const attempt = (core: Core.Core, held: Held, cause: Cause.Cause<unknown>): Effe
   return act(
     core,
     Effect.flatMap(
-      Attempt.run(Effect.scoped(effect as Effect.Effect<Failure | undefined>), compensation.timeout, core.limits.grace),
+      Attempt.run(
+        Effect.scoped(effect as Effect.Effect<Failure | undefined>),
+        compensation.timeout,
+        core.limits.grace,
+        Heartbeat.silence(heart, compensation.heartbeatTimeout)
+      ),
       (outcome): Effect.Effect<Failure | undefined, never, unknown> => {
         switch (outcome._tag) {
           case "Succeeded":
@@ -194,11 +202,12 @@ const attempt = (core: Core.Core, held: Held, cause: Cause.Cause<unknown>): Effe
         }
       }
     ),
-    context(core, held).pipe(
+    context(core, held, heart).pipe(
       Context.add(Waiting, waiting.service),
       Context.add(Inbox, Receiving.inbox(core, held, (fiber) => waiting.who(fiber)))
     ),
-    { _tag: "Died", message: Attempt.defectMessage(Attempt.selfInterrupted.cause) }
+    { _tag: "Died", message: Attempt.defectMessage(Attempt.selfInterrupted.cause) },
+    heart
   )
 }
 
@@ -207,13 +216,18 @@ const act = <A>(
   core: Core.Core,
   effect: Effect.Effect<A, never, unknown>,
   context: Context.Context<never>,
-  interrupted: A
+  interrupted: A,
+  heart?: Heartbeat.Heart
 ): Effect.Effect<A> =>
   Effect.callback((resume) => {
     // Without a lease, or in a process that shuts down, nothing is undone here: the next owner does it.
     if (!core.mayAct()) return core.leave()
     if (core.draining) return
-    Core.fork(core, core.attempts, effect, context, (result) => resume(Effect.succeed(result)), interrupted)
+    const ended = (result: A) => {
+      if (heart !== undefined) Heartbeat.end(heart, result !== undefined)
+      resume(Effect.succeed(result))
+    }
+    Core.fork(core, core.attempts, effect, context, ended, interrupted)
   })
 
 type Found = "Happened" | "Never" | "StillGoing" | { readonly message: string }
@@ -244,13 +258,14 @@ const ask = (core: Core.Core, held: Held, check: CheckRequest): Effect.Effect<Fo
         }
       }
     ),
-    context(core, held),
+    context(core, held, Heartbeat.mute(core, held)),
     { message: "its check interrupted itself" }
   )
 
 /** Durable waits within one attempt: each is journaled by its name, so that another process waits no longer. */
 const waits = (core: Core.Core, held: Held) => {
   const counts = new Map<string, number>()
+  const limited = held.compensation.timeout !== undefined || held.compensation.heartbeatTimeout !== undefined
   const waiting: {
     fiber: Fiber.Fiber<unknown, unknown> | undefined
     readonly who: (fiber: Fiber.Fiber<unknown, unknown>) => "attempt" | undefined
@@ -258,7 +273,7 @@ const waits = (core: Core.Core, held: Held) => {
   } = {
     fiber: undefined,
     // What else the attempt does meanwhile, or how long it may take, keeps it in memory.
-    who: (fiber) => fiber === waiting.fiber && held.compensation.timeout === undefined ? "attempt" : undefined,
+    who: (fiber) => fiber === waiting.fiber && !limited ? "attempt" : undefined,
     service: {
       sleep: (name, until, fiber) =>
         Effect.suspend(() => {

@@ -24,6 +24,7 @@ import type { ParkReason } from "../SagaError.ts"
 import * as Step from "../Step.ts"
 import type { Asked } from "./body.ts"
 import type { Handler } from "./engine.ts"
+import type { Heart } from "./heartbeat.ts"
 import { type Limits as StorableLimits, storable, type Unstorable } from "./storable.ts"
 
 /**
@@ -38,6 +39,9 @@ export interface Limits {
   readonly maxClaims: number
   /** How long it may wait in memory for nothing but time, in milliseconds. */
   readonly suspendAfter: number
+  /** How long the newest heartbeat of an attempt waits until it is recorded: at least, and at most. */
+  readonly heartbeatPause: number
+  readonly maxHeartbeatPause: number
 }
 
 /**
@@ -161,6 +165,8 @@ export interface Core {
   readonly receivers: Set<Receiver>
   /** Compensations that have begun and not ended. */
   compensating: number
+  /** Attempts with a heartbeat that is not recorded. */
+  beating: Set<Heart> | undefined
 }
 
 /**
@@ -194,7 +200,8 @@ export const make = (options: Pick<Core, "id" | "handler" | "context" | "limits"
   sleepers: new Set(),
   mailbox: [],
   receivers: new Set(),
-  compensating: 0
+  compensating: 0,
+  beating: undefined
 })
 
 /**
@@ -360,15 +367,19 @@ export const idleUntil = (core: Core, tasks: number): number | undefined => {
 export const stepContext = (
   core: Core,
   asked: Asked,
-  known: { readonly key: string; readonly stepKey?: string; readonly attempt: number }
+  heart: Execution.Heart | undefined,
+  key: string,
+  attempt: number,
+  stepKey = key
 ): Context.Context<never> =>
   Context.add(outerContext(core, asked), Step.StepContext, {
     execution: core.id,
     step: asked.name,
-    key: known.key,
-    stepKey: known.stepKey ?? known.key,
-    attempt: known.attempt,
-    epoch: core.epoch
+    key,
+    stepKey,
+    attempt,
+    epoch: core.epoch,
+    heart
   })
 
 /**

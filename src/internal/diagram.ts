@@ -67,7 +67,9 @@ export const events = (scene: Scene.Scene, entry: Entry): ReadonlyArray<Event> =
   switch (entry._tag) {
     // Said by what comes with them.
     case "SagaStarted":
+    case "StepHeartbeat":
     case "CompensationStarted":
+    case "CompensationHeartbeat":
     case "ParkRequested":
     case "TimerFired":
     case "TimerWithdrawn":

@@ -25,6 +25,7 @@ import * as Core from "./core.ts"
 import type { Handler } from "./engine.ts"
 import { isSettled } from "./fold.ts"
 import * as Forward from "./forward.ts"
+import * as Heartbeat from "./heartbeat.ts"
 import * as Intake from "./intake.ts"
 import type { JournalWriter } from "./journalWriter.ts"
 import * as Mail from "./mail.ts"
@@ -140,7 +141,7 @@ export const make = (options: Options): Live => {
     },
     drain: () => {
       core.draining = true
-      Core.emit(core, () => {})
+      Core.emit(core, () => Heartbeat.flush(core))
     },
     abandon: () => core.leave()
   }
@@ -248,6 +249,8 @@ const drained = ({ core }: Run.Run): boolean => {
 const suspend = Effect.fnUntraced(function*(driver: Driver, wakeAt: number) {
   const { run } = driver
   const time = wakeAt === Infinity ? undefined : wakeAt
+  // That it is suspended is the last thing that its journal says.
+  Heartbeat.flush(run.core)
   Core.record(run.core, {
     _tag: "Suspended",
     at: Core.now(run.core),
@@ -340,6 +343,7 @@ const left = (driver: Driver, cause: Cause.Cause<unknown>): Effect.Effect<void> 
 const flush = Effect.fnUntraced(function*(driver: Driver) {
   const { options, run, started } = driver
   const { core } = run
+  if (core.beating !== undefined && core.pending.length > 0 && driver.suspending === undefined) Heartbeat.flush(core)
   const entries = core.pending
   const waiters = core.onDurable
   if (entries.length === 0 && waiters.length === 0) return

@@ -10,6 +10,7 @@ import type {
   Entry,
   EntryOf,
   FailedAttempt,
+  HeartbeatState,
   Illegal,
   JournalState,
   Ref,
@@ -89,8 +90,11 @@ export const apply = (state: JournalState, entry: Entry): string | undefined => 
   state.at = Math.max(state.at, entry.at)
   if (!looks.includes(entry._tag)) state.touched = true
   if (entry._tag !== "Claimed") {
-    state.claims = 0
-    if (state.claimants.length > 0) state.claimants.length = 0
+    // A step that beats and then ends its process gets no further: that is no progress.
+    if (entry._tag !== "StepHeartbeat" && entry._tag !== "CompensationHeartbeat") {
+      state.claims = 0
+      if (state.claimants.length > 0) state.claimants.length = 0
+    }
     state.suspended = entry._tag === "Suspended" ? entry.wakeAt ?? Infinity : undefined
   }
   return undefined
@@ -163,11 +167,13 @@ const step = (state: JournalState, entry: Entry): string | undefined => {
       return undefined
     case "StepStarted":
     case "AttemptFailed":
+    case "StepHeartbeat":
     case "StepSucceeded":
     case "StepFailed":
     case "StepWithdrawn":
       return stepEntry(state, entry)
     case "CompensationStarted":
+    case "CompensationHeartbeat":
     case "CompensationAttemptFailed":
     case "CompensationTimerSet":
     case "CompensationSignalReceived":
@@ -460,7 +466,9 @@ const endEntry = (
   return undefined
 }
 
-type StepEntry = EntryOf<"StepStarted" | "AttemptFailed" | "StepSucceeded" | "StepFailed" | "StepWithdrawn">
+type StepEntry = EntryOf<
+  "StepStarted" | "AttemptFailed" | "StepHeartbeat" | "StepSucceeded" | "StepFailed" | "StepWithdrawn"
+>
 
 const stepEntry = (state: JournalState, entry: StepEntry): string | undefined => {
   const key = refKey(entry)
@@ -473,6 +481,10 @@ const stepEntry = (state: JournalState, entry: StepEntry): string | undefined =>
   }
   if (known === undefined) return `no step ${refName(entry)}`
   if (known.status !== "started") return `a step ${refName(entry)} that ${known.status}`
+  if (entry._tag === "StepHeartbeat") {
+    known.heartbeat = heartbeat(known, entry)
+    return undefined
+  }
   if (entry._tag !== "StepWithdrawn") known.attempted = Math.max(known.attempted, entry.attempt)
   if (entry._tag === "AttemptFailed") {
     known.attempts.push(failedAttempt(entry, entry.message))
@@ -506,6 +518,7 @@ const newStep = (entry: EntryOf<"StepStarted">): StepState => ({
   attempts: [],
   attempted: 0,
   refusals: 0,
+  heartbeat: undefined,
   value: undefined,
   error: undefined,
   resolvedBy: undefined,
@@ -515,6 +528,7 @@ const newStep = (entry: EntryOf<"StepStarted">): StepState => ({
     endedAt: undefined,
     attempts: [],
     attempted: 0,
+    heartbeat: undefined,
     error: undefined,
     defect: undefined,
     timers: new Map(),
@@ -535,6 +549,7 @@ const isUndoing = (state: JournalState, key: string): boolean => {
 type CompensationEntry = EntryOf<
   | "CompensationStarted"
   | "CompensationAttemptFailed"
+  | "CompensationHeartbeat"
   | "CompensationTimerSet"
   | "CompensationSignalReceived"
   | "CompensationSucceeded"
@@ -554,6 +569,9 @@ const compensationEntry = (state: JournalState, entry: CompensationEntry): strin
     case "CompensationStarted":
       compensation.status = "running"
       compensation.startedAt ??= entry.at
+      return undefined
+    case "CompensationHeartbeat":
+      compensation.heartbeat = heartbeat(compensation, entry)
       return undefined
     case "CompensationTimerSet":
       compensation.timers.set(entry.timer, entry.wakeAt)
@@ -581,6 +599,12 @@ const compensationEntry = (state: JournalState, entry: CompensationEntry): strin
       return undefined
   }
 }
+
+/** One without details says only when: what an earlier one gave holds. */
+const heartbeat = (
+  known: Pick<StepState, "heartbeat">,
+  { at, attempt, beatAt = at, details = known.heartbeat?.details }: EntryOf<"StepHeartbeat" | "CompensationHeartbeat">
+): HeartbeatState => ({ at: beatAt, attempt, details })
 
 const failedAttempt = (
   entry: EntryOf<"AttemptFailed" | "CompensationAttemptFailed">,

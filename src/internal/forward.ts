@@ -20,7 +20,10 @@ import { TimedOut } from "../Step.ts"
 import * as Attempt from "./attempt.ts"
 import type { Asked } from "./body.ts"
 import * as Core from "./core.ts"
+import * as Heartbeat from "./heartbeat.ts"
 import * as Receiving from "./receiving.ts"
+import { isWithdrawal } from "./stepContext.ts"
+import * as Timing from "./timing.ts"
 
 /**
  * A step in flight, from its intent to its outcome.
@@ -43,6 +46,8 @@ export interface StepTask {
   /** The attempts that the journal has, the last one included. */
   readonly history: Array<Journal.FailedAttempt>
   refusals: number
+  /** The last heartbeat that was recorded. */
+  heartbeat: Journal.HeartbeatState | undefined
   /** Its intent is from another process. */
   recovered: boolean
   /** It was suspended, so no attempt was in flight. */
@@ -52,28 +57,12 @@ export interface StepTask {
 }
 
 /**
- * A timer in flight.
- *
- * @category models
- * @since 0.1.0
- */
-export interface TimerTask {
-  readonly _tag: "Timer"
-  readonly key: string
-  readonly asked: Asked
-  readonly ref: Journal.Ref
-  readonly wakeAt: number
-  phase: "ready" | "waiting" | "done"
-  cancelWait: (() => void) | undefined
-}
-
-/**
  * What is in flight and undoes nothing.
  *
  * @category models
  * @since 0.1.0
  */
-export type Task = StepTask | TimerTask | Receiving.ReceiveTask
+export type Task = StepTask | Timing.TimerTask | Receiving.ReceiveTask
 
 /**
  * What settles tasks: the executor.
@@ -112,6 +101,7 @@ export const stepTask = (
   phase: "ready",
   history: known === undefined ? [] : [...known.attempts],
   refusals: known?.refusals ?? 0,
+  heartbeat: known?.heartbeat,
   recovered: known !== undefined,
   quiet,
   schedule: undefined,
@@ -144,7 +134,7 @@ export const acts = (request: StepRequest): boolean =>
 export const start = (to: Settler, task: Task): void => {
   if (task.phase !== "ready") return
   if (task._tag === "Receive") return Receiving.start(to, task)
-  if (task._tag === "Timer") return startTimer(to, task)
+  if (task._tag === "Timer") return Timing.start(to, task)
   if (task.request.kind === "onRollback" || task.request.kind === "onCommit") {
     task.phase = "running"
     return Core.emit(to.core, () => succeed(to, task, null))
@@ -174,11 +164,7 @@ export const start = (to: Settler, task: Task): void => {
 export const withdraw = (to: Settler, task: Task): Effect.Effect<void, never, unknown> | void => {
   if (task.phase === "done" || task.phase === "running") return
   if (task._tag === "Receive") return Receiving.withdraw(to, task)
-  if (task._tag === "Timer") {
-    task.cancelWait?.()
-    Core.record(to.core, { _tag: "TimerWithdrawn", at: Core.now(to.core), ...task.ref })
-    return settle(to, task, withdrawn)
-  }
+  if (task._tag === "Timer") return Timing.withdraw(to, task)
   const last = task.history.at(-1)
   if (task.phase === "ready") {
     // A recovered task may have acted: it is checked or run again under its key, then undone.
@@ -252,11 +238,8 @@ type StepOutcome =
   | { readonly _tag: "Refused"; readonly error: unknown; readonly json: Schema.Json }
   | { readonly _tag: "Unstorable"; readonly what: string; readonly message: string }
 
-const context = (to: Settler, task: StepTask): Context.Context<never> =>
-  Core.stepContext(to.core, task.asked, {
-    key: Core.stepKey(to.core, task.ref, task.refusals),
-    attempt: task.history.length + 1
-  })
+const context = ({ core }: Settler, task: StepTask, heart?: Heartbeat.Heart): Context.Context<never> =>
+  Core.stepContext(core, task.asked, heart, Core.stepKey(core, task.ref, task.refusals), task.history.length + 1)
 
 /** Runs one attempt: the effect in a scope of its own, and its result through the step's schema. */
 const attempt = (to: Settler, task: StepTask): void => {
@@ -264,6 +247,7 @@ const attempt = (to: Settler, task: StepTask): void => {
   if (!core.mayAct()) return core.leave()
   task.phase = "running"
   const { request } = task
+  const heart = Heartbeat.make(core, task)
   const execute = Core.intercepted(
     core,
     { kind: "execute", step: request.kind, error: request.error },
@@ -283,9 +267,14 @@ const attempt = (to: Settler, task: StepTask): void => {
   Core.fork(
     core,
     core.attempts,
-    Attempt.run(stored, request.timeout, core.limits.grace),
-    context(to, task),
-    (outcome) => afterAttempt(to, task, outcome),
+    Attempt.run(
+      stored,
+      request.timeout,
+      core.limits.grace,
+      Heartbeat.silence(heart, request.heartbeatTimeout)
+    ),
+    context(to, task, heart),
+    (outcome) => afterAttempt(to, task, outcome, heart),
     Attempt.selfInterrupted
   )
 }
@@ -315,15 +304,17 @@ const unstorable = (what: string, task: StepTask, message: string): StepOutcome 
 const afterAttempt = (
   to: Settler,
   task: StepTask,
-  outcome: Attempt.Outcome<StepOutcome, never>
+  outcome: Attempt.Outcome<StepOutcome, never>,
+  heart: Heartbeat.Heart
 ): Effect.Effect<void, never, unknown> | void => {
+  Heartbeat.end(heart, outcome._tag !== "Succeeded" || outcome.value._tag !== "Stored")
   switch (outcome._tag) {
     case "Succeeded":
       return afterStored(to, task, outcome.value)
     case "Failed":
       return
     case "TimedOut":
-      return afterTimeout(to, task)
+      return afterTimeout(to, task, Heartbeat.silent(heart))
     case "StillRunning":
       to.core.lingering.add(outcome.fiber)
       failed(to, task, { outcome: "timeout", message: "it goes on past its timeout and the grace" })
@@ -333,6 +324,8 @@ const afterAttempt = (
         message: "its attempt goes on past its timeout and does not yield to interruption"
       })
     case "Died":
+      // Said by a step that was told that nobody wants it.
+      if (Heartbeat.wasTold(heart) && isWithdrawal(outcome.cause)) return withdrawStep(to, task)
       return task.request.check !== undefined && acts(task.request)
         ? runCheck(to, task, "defect", outcome.cause)
         : died(to, task, outcome.cause)
@@ -357,9 +350,13 @@ const afterStored = (
 }
 
 /** Nobody knows whether it happened; for a read, that does not matter. */
-const afterTimeout = (to: Settler, task: StepTask): Effect.Effect<void, never, unknown> | void => {
+const afterTimeout = (
+  to: Settler,
+  task: StepTask,
+  message: string | undefined
+): Effect.Effect<void, never, unknown> | void => {
   if (acts(task.request) && task.request.check !== undefined) return runCheck(to, task, "timeout")
-  return retryTimedOut(to, task, acts(task.request) ? "timeout" : "refused")
+  return retryTimedOut(to, task, acts(task.request) ? "timeout" : "refused", message)
 }
 
 /**
@@ -393,7 +390,7 @@ const runCheck = (to: Settler, task: StepTask, why: Why, cause?: Cause.Cause<unk
     core,
     core.attempts,
     Attempt.run(Effect.scoped(answer as Effect.Effect<CheckOutcome, never, never>), undefined, core.limits.grace),
-    context(to, task),
+    context(to, task, Heartbeat.mute(core, task)),
     (outcome) => afterCheck(to, task, why, cause, outcome),
     Attempt.selfInterrupted
   )
@@ -457,9 +454,9 @@ const stillGoing = (to: Settler, task: StepTask): Effect.Effect<void, never, unk
   })
 
 /** The schedule has ended on a timeout: the step's `unknown` decides. */
-const doubt = (to: Settler, task: StepTask): Effect.Effect<void, never, unknown> | void => {
+const doubt = (to: Settler, task: StepTask, message?: string): Effect.Effect<void, never, unknown> | void => {
   if (task.request.unknown === "refused" || !acts(task.request)) return refuseTimedOut(to, task)
-  if (task.history.at(-1)?.outcome !== "timeout") failed(to, task, { outcome: "timeout" })
+  if (task.history.at(-1)?.outcome !== "timeout") failed(to, task, { outcome: "timeout", message })
   to.park({
     _tag: "Unknown",
     step: Journal.refName(task.ref),
@@ -474,12 +471,13 @@ const doubt = (to: Settler, task: StepTask): Effect.Effect<void, never, unknown>
 const retryTimedOut = (
   to: Settler,
   task: StepTask,
-  outcome: "timeout" | "never" | "refused"
+  outcome: "timeout" | "never" | "refused",
+  message?: string
 ): Effect.Effect<void, never, unknown> => {
   const error = new TimedOut({ step: task.ref.name })
   return Effect.flatMap(
     Effect.orDie(task.request.error.encode(error)),
-    (json) => retry(to, task, outcome, error, json) ?? Effect.void
+    (json) => retry(to, task, outcome, error, json, message) ?? Effect.void
   )
 }
 
@@ -499,19 +497,20 @@ const retry = (
   task: StepTask,
   outcome: "refused" | "timeout" | "never",
   error: unknown,
-  json: Schema.Json
+  json: Schema.Json,
+  message?: string
 ): Effect.Effect<void, never, unknown> | void => {
   // A park is not the end: the schedule goes on when somebody resumes it.
   const settling = isSettling(to, task)
   if (settling && task.request.kind !== "retryable") {
-    return outcome === "timeout" ? doubt(to, task) : refuse(to, task, json)
+    return outcome === "timeout" ? doubt(to, task, message) : refuse(to, task, json)
   }
   return Effect.flatMap(next(to, task, error), (time) => {
     if (time === undefined) {
       if (task.request.kind === "retryable") return exhausted(to, task, outcome, error, json)
-      return (outcome === "timeout" ? doubt(to, task) : refuse(to, task, json)) ?? Effect.void
+      return (outcome === "timeout" ? doubt(to, task, message) : refuse(to, task, json)) ?? Effect.void
     }
-    failed(to, task, { outcome, error: json, wakeAt: time })
+    failed(to, task, { outcome, error: json, message, wakeAt: time })
     wait(to, task, time, () => attempt(to, task))
     return Effect.void
   })
@@ -603,13 +602,21 @@ const failed = (
   attempt: {
     readonly outcome: Journal.AttemptOutcome
     readonly error?: Schema.Json
-    readonly message?: string
+    readonly message?: string | undefined
     readonly wakeAt?: number
   }
 ): void => {
   const at = Core.now(to.core)
   const number = task.history.length + 1
-  Core.record(to.core, { _tag: "AttemptFailed", at, ...task.ref, attempt: number, ...attempt })
+  const { message, ...known } = attempt
+  Core.record(to.core, {
+    _tag: "AttemptFailed",
+    at,
+    ...task.ref,
+    attempt: number,
+    ...known,
+    ...(message === undefined ? undefined : { message })
+  })
   task.history.push({
     at,
     attempt: number,
@@ -678,17 +685,8 @@ const resultOf = (
   })
 }
 
-const settle = (to: Settler, task: StepTask | TimerTask, exit: Exit.Exit<unknown, unknown>): void => {
+const settle = (to: Settler, task: StepTask, exit: Exit.Exit<unknown, unknown>): void => {
   task.phase = "done"
   task.cancelWait = undefined
   to.settled(task, exit)
-}
-
-const startTimer = (to: Settler, task: TimerTask): void => {
-  task.phase = "waiting"
-  task.cancelWait = Core.wakeAt(to.core, task.wakeAt, () => {
-    if (task.phase !== "waiting" || to.core.draining) return
-    Core.record(to.core, { _tag: "TimerFired", at: Core.now(to.core), ...task.ref })
-    settle(to, task, Exit.void)
-  }, "task")
 }

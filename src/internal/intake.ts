@@ -17,6 +17,7 @@ import * as Forward from "./forward.ts"
 import * as Notes from "./notes.ts"
 import * as Receiving from "./receiving.ts"
 import * as Run from "./run.ts"
+import type { TimerTask } from "./timing.ts"
 import * as Undoing from "./undoing.ts"
 
 /**
@@ -147,7 +148,7 @@ export const accept = (run: Run.Run, asked: Body.Asked): void => {
  * @category constructors
  * @since 0.1.0
  */
-export const timerTask = (key: string, asked: Body.Asked, wakeAt: number): Forward.TimerTask => ({
+export const timerTask = (key: string, asked: Body.Asked, wakeAt: number): TimerTask => ({
   _tag: "Timer",
   key,
   asked,

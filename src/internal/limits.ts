@@ -96,6 +96,32 @@ export const SuspendAfter = Context.Reference<Duration.Input>("effect-saga/limit
 })
 
 /**
+ * How long the newest heartbeat of an attempt waits at least until it is journaled, counted from the one before, or
+ * from when the attempt began: what a crash loses of it. What is appended anyway takes it along.
+ *
+ * **Details**
+ *
+ * Each costs an append and stays in the journal, so the pause grows with the attempt: a twentieth of how long it has
+ * been going on, up to `MaxHeartbeatPause`. An attempt of an hour writes about 80, one of a day about 230.
+ *
+ * @category limits
+ * @since 0.1.0
+ */
+export const HeartbeatPause = Context.Reference<Duration.Input>("effect-saga/limits/HeartbeatPause", {
+  defaultValue: () => "10 seconds"
+})
+
+/**
+ * The longest that the newest heartbeat of a long attempt waits until it is journaled.
+ *
+ * @category limits
+ * @since 0.1.0
+ */
+export const MaxHeartbeatPause = Context.Reference<Duration.Input>("effect-saga/limits/MaxHeartbeatPause", {
+  defaultValue: () => "10 minutes"
+})
+
+/**
  * How long a step that was interrupted by its timeout may take to end before its outcome is called unknown.
  *
  * @category limits

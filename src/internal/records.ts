@@ -13,21 +13,25 @@ import { refName } from "./ref.ts"
  * @since 0.1.0
  */
 export const stepRecords = (state: JournalState): ReadonlyArray<StepRecord> =>
-  Array.from(state.steps.values(), ({ attempts, endedAt, error, kind, ref, scope, startedAt, value, ...known }) => ({
-    step: refName(ref),
-    ref,
-    kind,
-    scope,
-    status: known.status === "started" && isClosed(state) ? "unknown" : stepStatus[known.status],
-    attempts: known.attempted,
-    startedAt,
-    endedAt,
-    duration: duration(startedAt, endedAt),
-    value,
-    error,
-    message: attempts.at(-1)?.message,
-    resolvedBy: known.resolvedBy
-  }))
+  Array.from(
+    state.steps.values(),
+    ({ attempts, endedAt, error, heartbeat, kind, ref, scope, startedAt, value, ...known }) => ({
+      step: refName(ref),
+      ref,
+      kind,
+      scope,
+      status: known.status === "started" && isClosed(state) ? "unknown" : stepStatus[known.status],
+      attempts: known.attempted,
+      startedAt,
+      endedAt,
+      duration: duration(startedAt, endedAt),
+      heartbeat,
+      value,
+      error,
+      message: attempts.at(-1)?.message,
+      resolvedBy: known.resolvedBy
+    })
+  )
 
 /**
  * The compensations of the steps that happened, in the order in which they happened.
@@ -38,7 +42,7 @@ export const stepRecords = (state: JournalState): ReadonlyArray<StepRecord> =>
 export const compensationRecords = (state: JournalState): ReadonlyArray<CompensationRecord> =>
   state.held.map((key) => {
     const { compensation, ref, scope } = state.steps.get(key)!
-    const { attempted, attempts, defect, endedAt, resolvedBy, startedAt, status } = compensation
+    const { attempted, attempts, defect, endedAt, heartbeat, resolvedBy, startedAt, status } = compensation
     return {
       step: refName(ref),
       ref,
@@ -48,6 +52,7 @@ export const compensationRecords = (state: JournalState): ReadonlyArray<Compensa
       startedAt,
       endedAt,
       duration: duration(startedAt, endedAt),
+      heartbeat,
       error: compensation.error ?? (status === "succeeded" ? undefined : attempts.at(-1)?.error),
       defect,
       resolvedBy

@@ -457,6 +457,7 @@ const restoreHeld = ({ quiet, run, state }: Past, key: string): void => {
   one.status = known.status
   one.history.push(...known.attempts)
   one.attempted = known.attempted
+  one.heartbeat = known.heartbeat
   one.recovered = known.status === "running" && !quiet
   for (const [timer, wakeAt] of known.timers) one.timers.set(timer, wakeAt)
   for (const [wait, received] of known.signals) one.signals.set(wait, received)

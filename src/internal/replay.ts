@@ -173,8 +173,10 @@ export const plan = (entries: Iterable<Journal.Entry>): ReadonlyArray<Instructio
       case "ContinuedAsNew":
       case "Claimed":
       case "AttemptFailed":
+      case "StepHeartbeat":
       case "CompensationStarted":
       case "CompensationAttemptFailed":
+      case "CompensationHeartbeat":
       case "CompensationTimerSet":
       case "CompensationSignalReceived":
       case "CompensationSucceeded":

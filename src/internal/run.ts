@@ -385,6 +385,7 @@ export const hold = (
     refusals: task.refusals,
     status: "held",
     history: [],
+    heartbeat: undefined,
     attempted: 0,
     timers: new Map(),
     signals: new Map(),

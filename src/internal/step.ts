@@ -46,6 +46,7 @@ export interface Options {
   readonly execute: Effect.Effect<unknown, unknown, unknown>
   readonly retry?: Retry | undefined
   readonly timeout?: unknown
+  readonly heartbeatTimeout?: unknown
   readonly check?: Execution.CheckRequest | undefined
   readonly unknown?: "park" | "refused" | undefined
   readonly compensate?:
@@ -55,6 +56,7 @@ export interface Options {
   readonly compensation?: {
     readonly retry?: Retry | undefined
     readonly timeout?: unknown
+    readonly heartbeatTimeout?: unknown
     readonly onFailure?: "continue" | "halt" | undefined
     readonly check?: Execution.CheckRequest | undefined
   } | undefined
@@ -136,12 +138,14 @@ const toRequest = (name: string, kind: Journal.Kind, options: Options): Executio
   execute: options.execute,
   retry: schedule(options.retry),
   timeout: duration(options.timeout),
+  heartbeatTimeout: duration(options.heartbeatTimeout),
   check: options.check,
   unknown: options.unknown,
   compensation: options.compensate === undefined ? undefined : {
     run: options.compensate as Execution.Compensation["run"],
     retry: schedule(options.compensation?.retry),
     timeout: duration(options.compensation?.timeout),
+    heartbeatTimeout: duration(options.compensation?.heartbeatTimeout),
     onFailure: options.compensation?.onFailure,
     check: options.compensation?.check
   },

@@ -23,9 +23,9 @@ import * as Wording from "./wording.ts"
  * more. `pivot`: the point of no return. `asked`: a cancel, a deadline or a roll-back is due. `rollback`: undoing
  * begins or ends. `undone`: a compensation succeeded. `stuck`: it failed for good. `waits`: a timer, or out of memory.
  * `recovered`: another process took over. `parked`: it waits for a person. `advice`: what that person can do.
- * `told`: the saga published something, or which version of a change it goes by. `answered`: what a person said.
- * `ended`: completed, rolled back or abandoned. `open`: the journal ends before that. `disorder`: the journal says what
- * cannot be.
+ * `told`: the saga published something, or which version of a change it goes by, or a step beat. `answered`: what a
+ * person said. `ended`: completed, rolled back or abandoned. `open`: the journal ends before that. `disorder`: the
+ * journal says what cannot be.
  *
  * @category models
  * @since 0.1.0
@@ -77,6 +77,9 @@ export const sentences = (scene: Scene.Scene, entry: Entry): ReadonlyArray<Said>
     case "StepStarted":
     case "CompensationStarted":
       return []
+    case "StepHeartbeat":
+    case "CompensationHeartbeat":
+      return beaten(scene, entry)
     case "SagaStarted":
       return [started(entry)]
     case "ContinuedAsNew":
@@ -192,7 +195,11 @@ export const unfinished = (scene: Scene.Scene): Said => {
     waiting.push(`the saga waits for ${Wording.list(signals.map(Wording.name))}`)
   }
   const underWay = inDoubt(scene, at)
-  const facts = [...underWay.length === 0 ? [] : [`${Wording.list(underWay)} ${are(underWay)} under way`], ...waiting]
+  const facts = [
+    ...underWay.length === 0 ? [] : [`${Wording.list(underWay)} ${are(underWay)} under way`],
+    ...lastBeats(scene),
+    ...waiting
+  ]
   return ["open", `The journal ends here: ${facts.length === 0 ? "nothing is under way" : Wording.list(facts)}.`]
 }
 
@@ -371,6 +378,25 @@ const attemptFailed = (scene: Scene.Scene, entry: EntryOf<"AttemptFailed">): Sai
       ]
   }
 }
+
+/** Of several in a row only the last one is told. */
+const beaten = (scene: Scene.Scene, entry: EntryOf<"StepHeartbeat" | "CompensationHeartbeat">): ReadonlyArray<Said> => {
+  const { next } = scene
+  if (next?._tag === entry._tag && refKey(next) === refKey(entry)) return []
+  const what = entry._tag === "StepHeartbeat" ? scene.nameOf(entry) : undoing(scene, entry, "Undoing")
+  const details = entry.details === undefined ? "" : `: ${Wording.oneLine(JSON.stringify(entry.details))}`
+  return [["told", Wording.stop(`${what} was alive at attempt ${entry.attempt}${details}`)]]
+}
+
+/** When what is under way beat last, as far as the journal knows. */
+const lastBeats = (scene: Scene.Scene): ReadonlyArray<string> =>
+  [...scene.state.steps.values()].flatMap(({ compensation, heartbeat, ref, status }) => {
+    const isUndoing = compensation.status === "running"
+    const beat = isUndoing ? compensation.heartbeat : status === "started" ? heartbeat : undefined
+    if (beat === undefined) return []
+    const what = isUndoing ? undoing(scene, ref, "undoing") : scene.nameOf(ref)
+    return [`${what} beat last after ${Wording.duration(beat.at - scene.state.startedAt)}`]
+  })
 
 const stepSucceeded = (scene: Scene.Scene, entry: EntryOf<"StepSucceeded">): Said => {
   const step = scene.nameOf(entry)

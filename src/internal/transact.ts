@@ -14,6 +14,7 @@ import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
+import type * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as Execution from "../Execution.ts"
 import * as ExecutionId from "../ExecutionId.ts"
@@ -175,11 +176,12 @@ const attempts = Effect.fnUntraced(function*(
 ) {
   let attempt = 1
   let refusals = 0
+  const kept = keep()
   const next = yield* stepper(request.retry ?? (request.kind === "retryable" ? Attempt.endless : undefined), outer)
   while (true) {
     const key = `${base}/${refusals}`
     used.key = key
-    const outcome = yield* once(state, request.execute, request.timeout, outer, request.name, key, attempt++)
+    const outcome = yield* once(state, request.execute, request, outer, request.name, key, attempt++, kept)
     if (outcome._tag === "Succeeded") return outcome.value
     if (outcome._tag === "StillRunning") return yield* stuck(state, request.name, attempt - 1)
     const error: unknown = outcome._tag === "Failed" ? outcome.error : new TimedOut({ step: request.name })
@@ -212,7 +214,7 @@ const ask = Effect.fnUntraced(function*(
 ) {
   while (true) {
     const check = Effect.suspend(() => request.check!(key))
-    const outcome = yield* once(state, check, undefined, outer, request.name, key, 1)
+    const outcome = yield* once(state, check, {}, outer, request.name, key, 1, keep())
     if (outcome._tag !== "Succeeded") return yield* stuck(state, request.name, 1)
     const found = outcome.value
     if (found._tag === "Some") return { _tag: "Happened", value: found.value } as const
@@ -233,19 +235,46 @@ const stuck = (state: State, step: string, attempts: number): Effect.Effect<neve
 const once = <A>(
   state: State,
   effect: Effect.Effect<A, unknown, unknown>,
-  timeout: Execution.StepRequest["timeout"],
+  { heartbeatTimeout, timeout }: Partial<Pick<Execution.StepRequest, "timeout" | "heartbeatTimeout">>,
   outer: Context.Context<never>,
   step: string,
   key: string,
   attempt: number,
+  heart: Kept,
   stepKey = key
 ): Effect.Effect<Attempt.Outcome<A, unknown>> => {
-  const known = { execution: state.id, step, key, stepKey, attempt, epoch: 0 }
+  heart.before = heart.details
+  const known = { execution: state.id, step, key, stepKey, attempt, epoch: 0, heart }
   const scoped = Effect.scoped(effect as Effect.Effect<A, unknown, Scope.Scope>)
+  const limited = timeout !== undefined || heartbeatTimeout !== undefined
+  const silence = heartbeatTimeout === undefined
+    ? undefined
+    : Effect.clockWith((clock) => {
+      heart.at = Attempt.monotonic(clock)
+      return Attempt.silence(clock, heart, heartbeatTimeout)
+    })
   return provide(
-    Attempt.run(timeout === undefined ? scoped : Effect.interruptible(scoped), timeout, state.grace),
+    Attempt.run(limited ? Effect.interruptible(scoped) : scoped, timeout, state.grace, silence),
     Context.add(outer, StepContext, known) as Context.Context<never>
   )
+}
+
+/** What the attempts of one step said last, and when by the monotonic clock, in milliseconds. */
+interface Kept extends Execution.Heart {
+  before: Schema.Json | undefined
+  details: Schema.Json | undefined
+  at: number
+}
+
+const keep = (): Kept => ({ beat, before: undefined, details: undefined, at: 0 })
+
+/** Nobody cancels a body in memory: who interrupts it waits for the step. */
+function beat(this: Kept, details: Schema.Json | undefined): Effect.Effect<Execution.Heartbeat> {
+  return Effect.clockWith((clock) => {
+    this.at = Attempt.monotonic(clock)
+    if (details !== undefined) this.details = details
+    return Effect.succeed({ cancelRequested: false })
+  })
 }
 
 /** The next delay that a schedule wants, in milliseconds. */
@@ -308,16 +337,17 @@ const compensateAll = Effect.fnUntraced(function*(
 
 const compensate = Effect.fnUntraced(function*(state: State, one: Held, cause: Cause.Cause<unknown>) {
   const { compensation, request } = one
+  const kept = keep()
   const next = yield* stepper(compensation.retry, one.context)
   for (let attempt = 1;; attempt++) {
     const effect = Effect.suspend(() => compensation.run(one.value, cause))
     const key = `${one.step}/compensation`
-    const call = <A>(effect: Effect.Effect<A, unknown, unknown>, timeout: Execution.StepRequest["timeout"]) =>
-      once(state, effect, timeout, one.context, request.name, key, attempt, one.stepKey)
-    const outcome = yield* call(effect, compensation.timeout)
+    const call = <A>(effect: Effect.Effect<A, unknown, unknown>, limits: Partial<typeof compensation>) =>
+      once(state, effect, limits, one.context, request.name, key, attempt, kept, one.stepKey)
+    const outcome = yield* call(effect, compensation)
     if (outcome._tag === "Succeeded") return true
     if (compensation.check !== undefined && (outcome._tag === "Died" || outcome._tag === "TimedOut")) {
-      const found = yield* call(compensation.check(key), undefined)
+      const found = yield* call(compensation.check(key), {})
       if (found._tag === "Succeeded" && (found.value._tag === "Some" || found.value._tag === "Happened")) return true
     }
     if (outcome._tag === "Died") return leave(state, one, attempt, undefined, Attempt.defectMessage(outcome.cause))

@@ -90,6 +90,14 @@ export interface Continues<out P> {
 }
 
 /**
+ * The services that a schema is stored with.
+ *
+ * @category type helpers
+ * @since 0.1.0
+ */
+export type Codecs<S extends Schema.Top> = S["EncodingServices"] | S["DecodingServices"]
+
+/**
  * A program that the compiler refuses, with the reason as a sentence.
  *
  * @category refusals

@@ -33,7 +33,14 @@ describe("rule 10: without a lease", () => {
         id: "S/1",
         handler,
         context: yield* Effect.context<never>(),
-        limits: { storable: { depth: 100, size: 10_000 }, grace: 0, maxClaims: 3, suspendAfter: 10_000 },
+        limits: {
+          storable: { depth: 100, size: 10_000 },
+          grace: 0,
+          maxClaims: 3,
+          suspendAfter: 10_000,
+          heartbeatPause: 10_000,
+          maxHeartbeatPause: 10_000
+        },
         store,
         writer: { append: () => Effect.sync(() => (appends++, "Kept" as const)) },
         worker: "w",

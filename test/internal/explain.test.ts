@@ -709,6 +709,8 @@ const message: fc.Arbitrary<Journal.Mail> = fc.oneof(
 )
 const answer = { mail: fc.nat(), resolution, actor: optional(names), reason: optional(names) }
 
+const beating = { attempt, details: optional(json), beatAt: optional(times) }
+
 type Model = { readonly [key: string]: fc.Arbitrary<unknown> }
 
 /** What each entry holds besides its tag and time. */
@@ -762,6 +764,8 @@ const models: Readonly<Record<Tag, readonly [of: "ref" | "saga", fields: Model]>
   StepsRolledBack: ["ref", {}],
   SignalAwaited: ["ref", { signals: fc.array(names, { minLength: 1, maxLength: 3 }) }],
   SignalReceived: ["ref", { mail: fc.nat(), signal: names, value: json }],
+  StepHeartbeat: ["ref", beating],
+  CompensationHeartbeat: ["ref", beating],
   ReceiveWithdrawn: ["ref", {}],
   CompensationSignalReceived: ["ref", { wait: names, mail: fc.nat(), signal: names, value: json }],
   RaceWon: ["ref", { winner: fc.nat(3), losers: fc.array(scope, { maxLength: 2 }) }],

@@ -3,7 +3,7 @@
  * so that its old journals still replay; a new construct gets a saga of its own.
  */
 import { Effect, Schedule, Schema } from "effect"
-import { Saga, type SagaInspector, Signal, Timer } from "effect-saga"
+import { Saga, type SagaInspector, Signal, Step, Timer } from "effect-saga"
 import * as TestClock from "effect/testing/TestClock"
 import * as World from "../utils/World.ts"
 
@@ -148,6 +148,22 @@ export const sagas: Readonly<Record<string, Golden>> = {
             note.length < 2 ? Saga.continueAsNew({ id, note: `${note}x` }) : Effect.succeed("done")
           )
       )
+  },
+  "heartbeats of a step and of its compensation": {
+    live: World.body(({ parts, step }) => {
+      const beating = (act: string) =>
+        Effect.gen(function*() {
+          yield* Step.heartbeat({ row: 1 })
+          yield* Effect.sleep("11 seconds")
+          yield* Step.heartbeat({ row: 2 })
+          return yield* parts.act(act, `${act} done`)
+        })
+      return Effect.andThen(
+        step("A", { execute: beating("A"), compensate: () => Effect.orDie(beating("undo A")) }),
+        step("B")
+      )
+    }),
+    faults: { B: ["refuse"] }
   },
   "a compensation that waits for a signal": {
     live: World.body(({ parts, step }) =>
