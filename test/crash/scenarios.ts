@@ -867,6 +867,49 @@ const generations: ReadonlyArray<Crash.Scenario> = [
   }
 ]
 
+/** What takes long says how far it is, and is told when nobody wants it any more. */
+const beats: ReadonlyArray<Crash.Scenario> = [
+  {
+    name: "a step that beats and refuses once, then one that refuses",
+    saga: Crash.body(({ beating, step }) => Effect.andThen(beating("A", "4 seconds", { retry }), step("B"))),
+    faults: { A: ["refuse"], B: ["refuse"] },
+    ends: ["rolledback"]
+  },
+  {
+    name: "a step that beats and falls silent, with a check",
+    saga: Crash.body(({ beating, step }) =>
+      Effect.andThen(
+        beating("A", "4 seconds", { heartbeatTimeout: "5 seconds", check: true, retry }),
+        Effect.andThen(beating("B", "4 seconds", { heartbeatTimeout: "5 seconds", check: true, retry }), step("C"))
+      )
+    ),
+    faults: { A: ["late"], B: ["lost"] },
+    ends: ["completed"]
+  },
+  {
+    name: "a step that beats beside one that refuses, and what undoes one falls silent",
+    saga: Crash.body(({ beating, step }) =>
+      Effect.andThen(
+        beating("A", "4 seconds", { compensation: { heartbeatTimeout: "5 seconds", retry } }),
+        Effect.all([beating("B", "4 seconds", { check: true }), step("C")], { concurrency: 2 })
+      )
+    ),
+    faults: { C: [6_000, "refuse"], "undo A": ["lost"] },
+    ends: ["rolledback", "completed"]
+  },
+  {
+    name: "a step that beats and loses to a timer",
+    saga: Crash.body(({ beating, step }) =>
+      Effect.gen(function*() {
+        yield* step("A")
+        yield* Saga.race([beating("B", "4 seconds", { check: true }), Timer.sleep("t", "6 seconds")])
+        return yield* step("D")
+      })
+    ),
+    ends: ["completed"]
+  }
+]
+
 /** Every saga that is run. */
 export const scenarios: ReadonlyArray<Crash.Scenario> = [
   ...alone,
@@ -874,7 +917,8 @@ export const scenarios: ReadonlyArray<Crash.Scenario> = [
   ...saying,
   ...messages,
   ...races,
-  ...generations
+  ...generations,
+  ...beats
 ]
 
 /** What happens at every point of every saga, and then at some of the points after it. */

@@ -25,6 +25,7 @@ const inspector = ["test/SagaInspector.test.ts"]
 const signals = ["test/semantics/signals.test.ts"]
 const races = ["test/semantics/race.test.ts"]
 const generations = ["test/semantics/continueAsNew.test.ts"]
+const heartbeat = ["test/semantics/heartbeat.test.ts"]
 const suspension = ["test/semantics/suspension.test.ts"]
 
 const started = "{ _tag: \"CompensationStarted\", at: Core.now(core), ...held.ref }"
@@ -397,5 +398,61 @@ export const mutants: ReadonlyArray<Mutant> = [
     find: "{ base: seq, version: continued.version }",
     replace: "{ base: seq }",
     tests: [...memory, ...generations]
+  },
+  {
+    bug: "a process that lost its claim goes on beating",
+    file: "src/internal/heartbeat.ts",
+    find: "if (core.left || !core.mayAct()) {",
+    replace: "if (core.id === \"\") {",
+    tests: heartbeat
+  },
+  {
+    bug: "the details of a heartbeat are lost with the attempt that fails",
+    file: "src/internal/heartbeat.ts",
+    find: "  if (keep) write(heart)\n",
+    replace: "",
+    tests: heartbeat
+  },
+  {
+    bug: "what was said before a silence is never written",
+    file: "src/internal/heartbeat.ts",
+    find: "Core.wakeAt(core, beats.due, () => write(heart))",
+    replace: "() => {}",
+    tests: heartbeat
+  },
+  {
+    bug: "every heartbeat is written",
+    file: "src/internal/heartbeat.ts",
+    find: "if (beats.due <= now) return write(heart)",
+    replace: "if (beats.due <= Infinity) return write(heart)",
+    tests: heartbeat
+  },
+  {
+    bug: "a heartbeat does not put off the timeout",
+    file: "src/internal/heartbeat.ts",
+    find: "  beats.at = Attempt.monotonic(core.clock)\n",
+    replace: "",
+    tests: heartbeat
+  },
+  {
+    bug: "heartbeats count as progress",
+    file: "src/internal/fold.ts",
+    find: "if (entry._tag !== \"StepHeartbeat\" && entry._tag !== \"CompensationHeartbeat\") {",
+    replace: "if (entry._tag !== \"CompensationHeartbeat\") {",
+    tests: heartbeat
+  },
+  {
+    bug: "a step may withdraw although it is wanted",
+    file: "src/internal/forward.ts",
+    find: "if (Heartbeat.wasTold(heart) && isWithdrawal(outcome.cause))",
+    replace: "if (isWithdrawal(outcome.cause))",
+    tests: heartbeat
+  },
+  {
+    bug: "another process does not know what a compensation said",
+    file: "src/internal/recovery.ts",
+    find: "  one.heartbeat = known.heartbeat\n",
+    replace: "",
+    tests: heartbeat
   }
 ]

@@ -70,6 +70,28 @@ const pointed = (name: string, effect: Loose): Loose =>
     Effect.tap(() => SagaTest.crashPoint(`right after ${name}`))
   )
 
+const Row = Schema.Struct({ row: Schema.Int })
+
+/**
+ * Goes on from the row of the last attempt, beats three times, then acts. Once nobody wants it, it makes sure that it
+ * will not happen, and withdraws.
+ */
+const beating = (parts: Parts, name: string, each: Duration.Input, act: Loose): Loose =>
+  Effect.gen(function*() {
+    const { key } = yield* Step.StepContext
+    const from = Option.match(yield* Step.lastHeartbeat(Row), { onNone: () => 0, onSome: (_) => _.row })
+    parts.resumed.push({ of: key.endsWith("/compensation") ? key : base(key), row: from })
+    for (let row = from + 1; row <= from + 3; row++) {
+      yield* Effect.sleep(each)
+      yield* SagaTest.crashPoint(`right before row ${row - from} of ${name}`)
+      const { cancelRequested } = yield* Step.heartbeat({ row }, Row)
+      if (!cancelRequested) continue
+      const found = yield* parts.check(key)
+      return Option.isSome(found) ? found.value : yield* Step.withdraw
+    }
+    return yield* act
+  })
+
 /** Participants that do a thing once for its key; `next` says what an act does instead, the first time. */
 export const makeParts = (next: (act: string, key: string) => Fault | undefined): Parts => {
   const known = new Map<string, "ok" | "refused">()
@@ -81,6 +103,7 @@ export const makeParts = (next: (act: string, key: string) => Fault | undefined)
     effects,
     undone,
     answers,
+    resumed: [],
     act: (act, name) =>
       Effect.gen(function*() {
         const { epoch, execution, key } = yield* Step.StepContext
@@ -132,6 +155,8 @@ export interface Parts {
   /** How often each step happened, by the part of its keys that its attempts share. */
   readonly effects: ReadonlyMap<string, number>
   readonly undone: ReadonlySet<string>
+  /** From which row each attempt that beats went on, in order. */
+  readonly resumed: Array<{ readonly of: string; readonly row: number }>
   /** What acts answered, in order. */
   readonly answers: ReadonlyArray<{ readonly act: string; readonly key: string; readonly answer: string }>
   readonly act: (act: "do" | "read" | "undo", name: string) => Effect.Effect<string, Refused, Step.StepContext>
@@ -144,6 +169,7 @@ type Loose = Effect.Effect<any, any, any>
 interface StepOptions {
   readonly retry?: unknown
   readonly timeout?: unknown
+  readonly heartbeatTimeout?: unknown
   readonly check?: boolean
   readonly unknown?: "park" | "refused"
   readonly compensation?: unknown
@@ -177,6 +203,13 @@ export const steps = (parts: Parts, round = 0) => {
       Step.make(name as "step", {
         compensate: () => compensate(pointed(`undo ${name}`, undo(name))),
         ...options("do", name, {})
+      } as never) as Loose,
+    /** It beats, and so does what undoes it; `each`: how long each of its three rows takes. */
+    beating: (name: string, each: Duration.Input, given: StepOptions = {}): Loose =>
+      Step.make(name as "step", {
+        compensate: () => beating(parts, `undo ${name}`, each, undo(name)),
+        ...options("do", name, given),
+        execute: beating(parts, name, each, parts.act("do", name))
       } as never) as Loose,
     readonly: (name: string, given: StepOptions = {}): Loose =>
       Step.readonly(name as "step", options("read", name, given) as never) as Loose,
@@ -256,7 +289,10 @@ export const everywhere = (
     check: (run) =>
       Effect.map(Participants, (parts) => {
         options.seen?.({ ...run, parts })
-        assert.deepStrictEqual(conservation(run.journal, statuses[run.outcome._tag], id, parts), [])
+        assert.deepStrictEqual([
+          ...conservation(run.journal, statuses[run.outcome._tag], id, parts),
+          ...forgotten(run.journal, parts)
+        ], [])
       }),
     mishaps: [...options.mishaps, ...scenario.mishaps ?? []],
     pairs: options.pairs,
@@ -298,6 +334,25 @@ const statuses: Readonly<Record<string, SagaStore.Status>> = {
   RolledBack: "rolledback",
   Parked: "parked",
   Abandoned: "abandoned"
+}
+
+/** An attempt goes on from what is durable, and never from before what another one went on from. */
+const forgotten = (
+  journal: ReadonlyArray<Journal.Entry>,
+  { resumed }: Pick<Parts, "resumed">
+): ReadonlyArray<string> => {
+  const written = journal.flatMap((entry) =>
+    entry._tag === "StepHeartbeat" || entry._tag === "CompensationHeartbeat" ? [JSON.stringify(entry.details)] : []
+  )
+  const rows = new Map<string, number>()
+  return resumed.flatMap(({ of, row }) => {
+    const before = rows.get(of) ?? 0
+    rows.set(of, row)
+    return [
+      ...row < before ? [`${of} goes on from row ${row} after ${before}`] : [],
+      ...row > 0 && !written.includes(JSON.stringify({ row })) ? [`${of} goes on from row ${row}: not durable`] : []
+    ]
+  })
 }
 
 /** Everything that happened is undone, completed, or named as unresolved; nothing happened twice. */
