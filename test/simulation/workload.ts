@@ -17,6 +17,7 @@ import { Refused, Stuck } from "../utils/Shop.ts"
 
 type Part =
   | { readonly _tag: "Step"; readonly name: string; readonly timeout?: "check" | "park"; readonly retries?: number }
+  | { readonly _tag: "Beating"; readonly name: string; readonly each: number; readonly retries: number }
   | { readonly _tag: "Read"; readonly name: string }
   | { readonly _tag: "Hook"; readonly name: string }
   | { readonly _tag: "Sleep"; readonly name: string; readonly millis: number }
@@ -41,6 +42,17 @@ const planned = (draw: Simulation.Draw): Plan => {
   const part = (depth: number): Part => {
     const kind = draw.int(0, depth > 0 ? 11 : 7)
     switch (kind) {
+      case 3: {
+        // So long may one row of it take: what is said is written by itself, or only with something else.
+        const beating = {
+          _tag: "Beating" as const,
+          name: name(),
+          each: draw.pick([300, 6_000]),
+          retries: draw.int(0, 2)
+        }
+        names.push(beating.name)
+        return beating
+      }
       case 4:
         return { _tag: "Read", name: name() }
       case 5:
@@ -106,6 +118,13 @@ const retry = (times: number) => Schedule.exponential("100 millis").pipe(Schedul
 
 const interpret = (steps: Crash.Steps, part: Part): Loose => {
   switch (part._tag) {
+    case "Beating":
+      return steps.beating(part.name, part.each, {
+        compensation: { retry: retry(6), heartbeatTimeout: "8 seconds" },
+        heartbeatTimeout: "8 seconds",
+        check: true,
+        ...(part.retries === 0 ? undefined : { retry: retry(part.retries) })
+      })
     case "Step":
       return steps.step(part.name, {
         compensation: { retry: retry(6), timeout: "2 seconds" },
