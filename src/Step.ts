@@ -223,13 +223,13 @@ export type Doubt<T, H, A, KR> =
  * @category options
  * @since 0.1.0
  */
-export interface CompensationOptions<CE, CT, CKR = never> {
+export interface CompensationOptions<CE, CT, CKR = never, CH = never> {
   /**
    * When to try again after a failure or a timeout.
    *
    * @default what the saga says, not at all where it says nothing
    */
-  readonly retry?: Retry<NoInfer<CE | Failing<CT>>> | undefined
+  readonly retry?: Retry<NoInfer<CE | Failing<CT | CH>>> | undefined
   /**
    * How long one attempt may take. A timed-out attempt is tried again with the same key.
    *
@@ -241,7 +241,7 @@ export interface CompensationOptions<CE, CT, CKR = never> {
    *
    * @default no limit
    */
-  readonly heartbeatTimeout?: CT | undefined
+  readonly heartbeatTimeout?: CH | undefined
   /**
    * Whether the roll-back goes on with the other steps when this compensation failed for good. Either way the execution
    * parks in the end. `"halt"`: none begins that has not begun; where a saga undoes in parallel, all have.
@@ -361,7 +361,8 @@ export const make = <
   S extends Schema.Top = Schema.Void,
   E extends Schema.Top = Schema.Never,
   CKR = never,
-  H extends Duration.Input = never
+  H extends Duration.Input = never,
+  CH extends Duration.Input = never
 >(
   name: Literal<Name>,
   options:
@@ -373,14 +374,14 @@ export const make = <
         value: S["Type"],
         cause: Cause.Cause<unknown>
       ) => MayWait<CR> & Effect.Effect<unknown, CE, CR>
-      readonly compensation?: CompensationOptions<CE, CT, CKR> | undefined
+      readonly compensation?: CompensationOptions<CE, CT, CKR, CH> | undefined
     }
 ): Compensable<
   Name,
   S["Type"],
   E["Type"] | Failing<T | H>,
   Plain<R | CR | KR | CKR> | Codecs<S> | Codecs<E>,
-  CE | Failing<CT>
+  CE | Failing<CT | CH>
 > => describe(name, "compensable", options)
 
 /**
@@ -522,7 +523,8 @@ export const resource = <
   S extends Schema.Top = Schema.Void,
   E extends Schema.Top = Schema.Never,
   CKR = never,
-  H extends Duration.Input = never
+  H extends Duration.Input = never,
+  CH extends Duration.Input = never
 >(
   name: Literal<Name>,
   options: Settings<S, E, T | H> & Doubt<T, H, S["Type"], KR> & {
@@ -531,14 +533,14 @@ export const resource = <
       created: S["Type"],
       cause: Cause.Cause<unknown>
     ) => MayWait<CR> & Effect.Effect<unknown, CE, CR>
-    readonly compensation?: CompensationOptions<CE, CT, CKR> | undefined
+    readonly compensation?: CompensationOptions<CE, CT, CKR, CH> | undefined
   }
 ): Compensable<
   Name,
   S["Type"],
   E["Type"] | Failing<T | H>,
   Plain<R | CR | KR | CKR> | Codecs<S> | Codecs<E>,
-  CE | Failing<CT>
+  CE | Failing<CT | CH>
 > => describe(name, "compensable", { ...options, execute: options.create, compensate: options.delete })
 
 /**
@@ -563,7 +565,8 @@ export const operation = <
   S extends Schema.Top = Schema.Void,
   E extends Schema.Top = Schema.Never,
   CKR = never,
-  H extends Duration.Input = never
+  H extends Duration.Input = never,
+  CH extends Duration.Input = never
 >(
   name: Literal<Name>,
   options: Settings<S, E, T | H> & Doubt<T, H, S["Type"], KR> & {
@@ -572,14 +575,14 @@ export const operation = <
       started: S["Type"],
       cause: Cause.Cause<unknown>
     ) => MayWait<CR> & Effect.Effect<unknown, CE, CR>
-    readonly compensation?: CompensationOptions<CE, CT, CKR> | undefined
+    readonly compensation?: CompensationOptions<CE, CT, CKR, CH> | undefined
   }
 ): Compensable<
   Name,
   S["Type"],
   E["Type"] | Failing<T | H>,
   Plain<R | CR | KR | CKR> | Codecs<S> | Codecs<E>,
-  CE | Failing<CT>
+  CE | Failing<CT | CH>
 > => describe(name, "compensable", { ...options, execute: options.start, compensate: options.cancel })
 
 export {

@@ -40,7 +40,8 @@ export const snapshot = <
   S extends Schema.Top = Schema.Void,
   E extends Schema.Top = Schema.Never,
   CKR = never,
-  H extends Duration.Input = never
+  H extends Duration.Input = never,
+  CH extends Duration.Input = never
 >(
   name: Literal<Name>,
   options: Settings<S, E, T | H> & Doubt<T, H, S["Type"], KR> & {
@@ -51,14 +52,14 @@ export const snapshot = <
       prior: P["Type"],
       cause: Cause.Cause<unknown>
     ) => MayWait<CR> & Effect.Effect<unknown, CE, CR>
-    readonly compensation?: CompensationOptions<CE, CT, CKR> | undefined
+    readonly compensation?: CompensationOptions<CE, CT, CKR, CH> | undefined
   }
 ): Effect.Effect<
   S["Type"],
   E["Type"] | Failing<T | H>,
   | Execution.Execution
   | Uses<Plain<RR | R | CR | KR | CKR> | Codecs<P> | Codecs<S> | Codecs<E>>
-  | Residue<Name, CE | Failing<CT>>
+  | Residue<Name, CE | Failing<CT | CH>>
 > =>
   Effect.flatMap(
     describe<Readonly<string, P["Type"], E["Type"], never>>(`${name}.read`, "readonly", {

@@ -101,7 +101,7 @@ describe("heartbeatTimeout", () => {
     Step.make("Copy", {
       execute: Effect.void,
       compensate,
-      compensation: { timeout: "1 day", heartbeatTimeout: "1 minute" }
+      compensation: { timeout: Duration.days(1), heartbeatTimeout: "1 minute" }
     })
   })
 
