@@ -213,8 +213,8 @@ export const decodeEnd: (text: string) => Effect.Effect<End, Schema.SchemaError>
  * scopes that a race leaves to be undone. `MailUndelivered` says what nobody received before the end, and may follow
  * it; without `message` nobody could read it. `ContinuedAsNew` begins the journal anew: nothing before it counts for
  * the body, and its `generation` (from 1) is part of every key; `parks` is how often it was parked before. A
- * heartbeat's `details` are those that its attempt gave last, absent where it gave none; it came at `beatAt`, where that
- * was before the entry.
+ * heartbeat's `details` are those that its attempt gave last, absent where it gave none; it came at `beatAt`, where
+ * that was before the entry.
  *
  * @category models
  * @since 0.1.0
