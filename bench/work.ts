@@ -26,7 +26,7 @@ export interface Task {
   readonly seconds: number
   readonly warmup: number
   readonly url: string
-  /** For `hold` and `recover`: how many executions are open. */
+  /** For `hold` and `recover`: how many executions are open. For `throughput` without `seconds`: how many sagas run. */
   readonly count: number
   /** For `extra`: what a contender measures on its own. */
   readonly extra: string
@@ -139,7 +139,9 @@ export const serve = async (open: (task: Task) => Promise<Contender>): Promise<v
     const seconds = (performance.now() - before) / 1_000
     await send({ done: { ...used(cpu), count: task.count, seconds, p50: Number.NaN, p99: Number.NaN, more } })
   } else {
-    const millis = await contender.drive(task.work, task.concurrency, lasting(task.seconds))
+    let left = task.count
+    const until = task.seconds === 0 ? () => left-- <= 0 : lasting(task.seconds)
+    const millis = await contender.drive(task.work, task.concurrency, until)
     const seconds = (performance.now() - before) / 1_000
     const sorted = millis.sort((a, b) => a - b)
     const [p50, p99] = [quantile(sorted, 0.5), quantile(sorted, 0.99)]
