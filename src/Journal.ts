@@ -7,8 +7,9 @@
  *
  * @since 0.1.0
  */
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
+import * as Notation from "./internal/notation.ts"
 import { ParkReason } from "./SagaError.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -196,9 +197,11 @@ export type End = typeof End.Type
  * @category models
  * @since 0.1.0
  */
-export const decodeEnd: (text: string) => Effect.Effect<End, Schema.SchemaError> = Schema.decodeUnknownEffect(
-  Schema.fromJsonString(End)
-)
+export const decodeEnd = (text: string): Effect.Effect<End, Schema.SchemaError> =>
+  Effect.flatMap(decodeJson(text), (json) => decodeExpandedEnd(Notation.expandOne(json)))
+
+const decodeJson = Schema.decodeUnknownEffect(Schema.fromJsonString(Schema.Unknown))
+const decodeExpandedEnd = Schema.decodeUnknownEffect(End)
 
 /**
  * Everything a journal can say.

@@ -18,6 +18,7 @@ import * as Core from "./internal/core.ts"
 import { decodeEnd, toExit, toPolled } from "./internal/ending.ts"
 import { type Definition, SagaEngine, type SignalMessage } from "./internal/engine.ts"
 import * as limits from "./internal/limits.ts"
+import * as Notation from "./internal/notation.ts"
 import { failure, reading } from "./internal/reading.ts"
 import { rehearse, resultIssue } from "./internal/recovery.ts"
 import * as SagaStarted from "./internal/started.ts"
@@ -80,7 +81,7 @@ export const make = Effect.fnUntraced(function*(options: SagaWorker.Options) {
       seq: 0,
       token: worker.token(),
       at,
-      entries: JSON.stringify([SagaStarted.entry(definition, at)]),
+      entries: Notation.encode([SagaStarted.entry(definition, at)], at),
       create: { ...creation(definition, payload, payloadText), mail },
       row: { status: "running", result: null, worker: null, wakeAt: at, received: 0 }
     }).pipe(Effect.mapError((cause) => failure(new SagaError.StoreUnavailable({ execution: id, cause }))))

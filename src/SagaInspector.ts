@@ -23,6 +23,7 @@ import * as ExecutionId from "./ExecutionId.ts"
 import { SagaEngine } from "./internal/engine.ts"
 import * as limits from "./internal/limits.ts"
 import { undelivered } from "./internal/mail.ts"
+import * as Notation from "./internal/notation.ts"
 import { failure, reading } from "./internal/reading.ts"
 import { find, judge } from "./internal/resolution.ts"
 import { storable } from "./internal/storable.ts"
@@ -431,9 +432,10 @@ export const make: Effect.Effect<SagaInspector["Service"], never, SagaStore.Saga
         reason: because,
         park: now?.parks ?? 0
       }
-      const entries = storable([resolution, ...undelivered(inbox, at), entry], storableLimits)
-      if (Result.isFailure(entries)) {
-        const issue = entries.failure.message
+      const entries = [resolution, ...undelivered(inbox, at), entry]
+      const kept = storable(entries, storableLimits)
+      if (Result.isFailure(kept)) {
+        const issue = kept.failure.message
         return yield* failure(new SagaError.ResolutionRefused({ execution: id, request, issue }))
       }
       const append: SagaStore.Append = {
@@ -441,15 +443,15 @@ export const make: Effect.Effect<SagaInspector["Service"], never, SagaStore.Saga
         seq: stored.length,
         token,
         at,
-        entries: entries.success,
+        entries: Notation.encode(entries, at),
         create: undefined,
-        row: { status: "abandoned", result: JSON.stringify(entry), worker: null, wakeAt: null, received: read },
+        row: { status: "abandoned", result: Notation.encodeOne(entry), worker: null, wakeAt: null, received: read },
         answered: inbox.map(({ number }) => number)
       }
-      const [kept] = yield* reading(id, encoded.append([append]))
-      if (kept === true) return
-      const { last, token: written } = yield* reading(id, encoded.witness(id, append.seq))
-      if (written === token && last === append.seq) return
+      const [written] = yield* reading(id, encoded.append([append]))
+      if (written === true) return
+      const witness = yield* reading(id, encoded.witness(id, append.seq))
+      if (witness.token === token && witness.last === append.seq) return
     }
     return yield* failure(new SagaError.NotAccepting({ execution: id, status: "running", request }))
   })

@@ -14,6 +14,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import { makeMemory } from "./internal/memory.ts"
+import * as Notation from "./internal/notation.ts"
 import * as Journal from "./Journal.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -473,7 +474,7 @@ export const make = (encoded: Encoded): SagaStore["Service"] => ({
 export const decodePrefix = (stored: ReadonlyArray<Stored>, first = 0): ReadonlyArray<Journal.Entry> => {
   const entries: Array<Journal.Entry> = []
   for (const [index, append] of stored.entries()) {
-    const decoded = decodeEntries(append.entries)
+    const decoded = decodeEntries(append)
     if (append.seq !== first + index || Result.isFailure(decoded)) return entries
     entries.push(...decoded.success)
   }
@@ -508,7 +509,11 @@ export const layerMemory: Layer.Layer<SagaStore> = Layer.effect(SagaStore, Effec
 // internal
 // ---------------------------------------------------------------------------------------------------------------------
 
-const decodeEntries = Schema.decodeUnknownResult(Schema.fromJsonString(Schema.Array(Journal.Entry)))
+const decodeJson = Schema.decodeUnknownResult(Schema.fromJsonString(Schema.Unknown))
+const decodeExpanded = Schema.decodeUnknownResult(Schema.Array(Journal.Entry))
+
+const decodeEntries = ({ at, entries }: Pick<Stored, "at" | "entries">) =>
+  Result.flatMap(decodeJson(entries), (json) => decodeExpanded(Notation.expand(json, at)))
 
 const decodeJournal = (
   execution: string,
@@ -519,7 +524,7 @@ const decodeJournal = (
   for (const append of stored) {
     const seq = first + appends.length
     if (append.seq !== seq) return Result.fail(new Undecodable({ execution, seq, issue: `append ${seq} is missing` }))
-    const entries = decodeEntries(append.entries)
+    const entries = decodeEntries(append)
     if (Result.isFailure(entries)) {
       return Result.fail(new Undecodable({ execution, seq: append.seq, issue: entries.failure.message }))
     }

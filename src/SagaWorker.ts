@@ -29,6 +29,7 @@ import * as Handlers from "./internal/handlers.ts"
 import * as JournalWriter from "./internal/journalWriter.ts"
 import * as Lease from "./internal/lease.ts"
 import * as limits from "./internal/limits.ts"
+import * as Notation from "./internal/notation.ts"
 import { type Append, SagaStore, type StoreError } from "./SagaStore.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -229,7 +230,7 @@ export const make = Effect.fnUntraced(function*(
         now,
         margin: config.margin,
         token: token(),
-        entries: JSON.stringify([{ _tag: "Claimed", at: now, worker }])
+        entries: Notation.encode([{ _tag: "Claimed", at: now, worker }], now)
       }),
       () =>
         Effect.sync(() => {

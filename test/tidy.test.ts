@@ -27,6 +27,7 @@ const ranks: ReadonlyArray<ReadonlyArray<string>> = [
   [
     "Journal",
     "internal/ref",
+    "internal/notation",
     "internal/fold",
     "internal/records",
     "internal/resolution",

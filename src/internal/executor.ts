@@ -29,6 +29,7 @@ import * as Heartbeat from "./heartbeat.ts"
 import * as Intake from "./intake.ts"
 import type { JournalWriter } from "./journalWriter.ts"
 import * as Mail from "./mail.ts"
+import * as Notation from "./notation.ts"
 import * as Recovery from "./recovery.ts"
 import * as Run from "./run.ts"
 import * as SagaStarted from "./started.ts"
@@ -355,7 +356,7 @@ const flush = Effect.fnUntraced(function*(driver: Driver) {
   const { suspending } = driver
   const row = {
     status: suspending === undefined ? run.status : "suspended" as const,
-    result: run.end === undefined ? null : JSON.stringify(run.end),
+    result: run.end === undefined ? null : Notation.encodeOne(run.end),
     worker: run.end === undefined && suspending === undefined ? options.worker : null,
     wakeAt: suspending === undefined || suspending === Infinity ? null : suspending,
     received: run.received,
@@ -370,7 +371,7 @@ const flush = Effect.fnUntraced(function*(driver: Driver) {
     seq: run.seq,
     token: options.token(),
     at: core.at,
-    entries: JSON.stringify(entries),
+    entries: Notation.encode(entries, core.at),
     create,
     row: withRow ? row : undefined,
     ...(answered === undefined ? undefined : { answered })

@@ -49,8 +49,8 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     bug: "an append loses its last entry",
     file: "src/internal/executor.ts",
-    find: "entries: JSON.stringify(entries),",
-    replace: "entries: JSON.stringify(entries.length > 1 ? entries.slice(0, -1) : entries),",
+    find: "entries: Notation.encode(entries, core.at),",
+    replace: "entries: Notation.encode(entries.length > 1 ? entries.slice(0, -1) : entries, core.at),",
     tests: replay
   },
   {

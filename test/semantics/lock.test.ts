@@ -191,7 +191,7 @@ describe("what cannot be stored", () => {
       owner.before = (call, argument) =>
         call === "append" &&
           (argument as ReadonlyArray<SagaStore.Append>).some((one) =>
-            one.execution === "S/bad" && one.entries.includes("StepSucceeded")
+            one.execution === "S/bad" && Process.tags(one).includes("StepSucceeded")
           )
           ? Effect.fail(malformed)
           : Effect.void

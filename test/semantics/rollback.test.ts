@@ -4,6 +4,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Fiber, Result, Schedule, Schema } from "effect"
 import { Saga, SagaError, Step } from "effect-saga"
+import * as Notation from "../../src/internal/notation.ts"
 import * as Journal from "../../src/Journal.ts"
 import { Refused, Stuck } from "../utils/Shop.ts"
 import * as World from "../utils/World.ts"
@@ -773,7 +774,9 @@ describe("rule 28: compensations that do not succeed at once", () => {
       const durable: Array<string> = []
       const seen: Array<readonly [string, boolean]> = []
       world.recorded.onAppend.current = (append) => {
-        for (const entry of JSON.parse(append.entries) as Array<Journal.Entry>) durable.push(World.sentence(entry))
+        for (const entry of Notation.expand(JSON.parse(append.entries), append.at) as Array<Journal.Entry>) {
+          durable.push(World.sentence(entry))
+        }
       }
       const push = parts.log.push.bind(parts.log)
       parts.log.push = (...acts) => {

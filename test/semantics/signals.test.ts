@@ -5,6 +5,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Layer, Schedule, Schema, SchemaGetter } from "effect"
 import { Limits, Saga, SagaEngine, SagaError, SagaInspector, SagaStore, Signal, Step, Timer } from "effect-saga"
 import * as TestClock from "effect/testing/TestClock"
+import * as Process from "../utils/Process.ts"
 import { Refused } from "../utils/Shop.ts"
 import * as World from "../utils/World.ts"
 
@@ -620,7 +621,7 @@ describe("what comes too late", () => {
       const world = yield* World.make(World.body(({ step }) => step("A")))
       let sent = false
       world.recorded.onAppend.current = (append) => {
-        if (sent || !append.entries.includes("StepStarted")) return
+        if (sent || !Process.tags(append).includes("StepStarted")) return
         sent = true
         const send = (message: object) =>
           world.recorded.store.encoded.send({ execution: id, message: JSON.stringify(message), now: 0, refuse: [] })

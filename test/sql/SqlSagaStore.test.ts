@@ -7,6 +7,8 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Queue from "effect/Queue"
 import * as Redacted from "effect/Redacted"
+import * as Notation from "../../src/internal/notation.ts"
+import type * as Journal from "../../src/Journal.ts"
 import * as SagaStore from "../../src/SagaStore.ts"
 import * as Names from "../../src/sql/internal/names.ts"
 import * as Statements from "../../src/sql/internal/statements.ts"
@@ -81,10 +83,10 @@ layer(Postgres.layer("sql"), { excludeTestServices: true })("the tables", (it) =
       })
       const kept = yield* Effect.forEach(stores, (store) => store.append([start("a")]), { concurrency: "unbounded" })
       assert.strictEqual(kept.flat().filter((_) => _).length, 1)
-      const applied = yield* sql.unsafe(`SELECT name FROM ${Names.quote(fresh)}.saga_migration`)
-      assert.deepStrictEqual(applied, [{ name: "tables" }, { name: "lists" }, { name: "messages" }, {
-        name: "generations"
-      }])
+      const applied = yield* sql.unsafe<{ readonly name: string }>(
+        `SELECT name FROM ${Names.quote(fresh)}.saga_migration`
+      )
+      assert.deepStrictEqual(applied.map((_) => _.name), ["tables", "lists", "messages", "generations", "notation"])
     }))
 
   it.effect("of the first version are brought up to date with what is in them", () =>
@@ -183,6 +185,34 @@ layer(Postgres.layer("sql"), { excludeTestServices: true })("the tables", (it) =
         { seq: 1, index: 0, tag: "PivotPassed", at: new Date(2_000), entry: { _tag: "PivotPassed", at: 2_000 } },
         { seq: 1, index: 1, tag: "SagaCompleted", at: new Date(3_000), entry: JSON.parse(entries)[1] }
       ])
+    }))
+
+  it.effect("spell out in saga_entry what is stored short", () =>
+    Effect.gen(function*() {
+      const { schema } = yield* Postgres.Postgres
+      const sql = yield* PgClient.PgClient
+      const store = yield* open({ schema })
+      const entries: ReadonlyArray<Journal.Entry> = [
+        { _tag: "Claimed", at: 4_000, worker: "w" },
+        { _tag: "StepSucceeded", at: 3_999, name: "A", occurrence: 1, attempt: 2, value: null },
+        { _tag: "StepStarted", at: 4_000, name: "true", kind: "pivot" },
+        { _tag: "VersionMarked", at: 4_000, change: "c", version: 2 },
+        { _tag: "CompensationStarted", at: 4_000, name: "A" },
+        { _tag: "CompensationSucceeded", at: 4_000, name: "A", attempt: 3 },
+        { _tag: "SignalReceived", at: 4_000, name: "Go", mail: 1, signal: "Go", value: true },
+        { _tag: "PivotPassed", at: 4_000 },
+        { _tag: "SagaCompleted", at: 4_000, value: true }
+      ]
+      yield* store.append([start("short")])
+      yield* store.append([then("short", 1, { at: 4_000, entries: Notation.encode(entries, 4_000) })])
+      const rows = yield* sql.unsafe(
+        `SELECT index::int, tag, at, entry FROM ${Names.make(schema).entry}
+         WHERE execution = 'short' AND seq = 1 ORDER BY 1`
+      )
+      assert.deepStrictEqual(
+        rows,
+        entries.map((entry, index) => ({ index, tag: entry._tag, at: new Date(entry.at), entry }))
+      )
     }))
 })
 

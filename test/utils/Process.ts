@@ -3,6 +3,8 @@
  */
 import { Effect, Exit, Layer, Scope } from "effect"
 import { SagaEngine, SagaStore, type SagaWorker } from "effect-saga"
+import * as Notation from "../../src/internal/notation.ts"
+import type * as Journal from "../../src/Journal.ts"
 import * as World from "./World.ts"
 
 export interface Process {
@@ -88,7 +90,7 @@ export const open = Effect.fnUntraced(function*(
 
 /** The tags of the entries of an append. */
 export const tags = (append: SagaStore.Append): string =>
-  JSON.parse(append.entries).map((_: { readonly _tag: string }) => _._tag).join(", ")
+  (Notation.expand(JSON.parse(append.entries), append.at) as ReadonlyArray<Journal.Entry>).map((_) => _._tag).join(", ")
 
 /** The whole journal of an execution, one line an append. */
 export const journal = (encoded: SagaStore.Encoded, id: string) =>

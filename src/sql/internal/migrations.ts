@@ -47,7 +47,8 @@ const loader = (sql: SqlClient.SqlClient, names: Names.Names): Migrator.Loader =
     "0001_tables": each(sql, tables(names)),
     "0002_lists": each(sql, lists(names)),
     "0003_messages": each(sql, messages(names)),
-    "0004_generations": each(sql, generations(names))
+    "0004_generations": each(sql, generations(names)),
+    "0005_notation": each(sql, notation(names))
   })
 
 const each = (sql: SqlClient.SqlClient, statements: ReadonlyArray<string>) =>
@@ -141,4 +142,42 @@ END
 $$`,
   `CREATE TRIGGER saga_execution_stray AFTER INSERT ON ${names.execution}
   FOR EACH ROW WHEN (NEW.mail < 0) EXECUTE FUNCTION ${names.drop}()`
+]
+
+// Persistent: entries are stored short, with a word for their tag and without the time of their append
+// (`internal/notation`). For people they are spelled out, except that what is usual stays left out.
+const notation = (names: Names.Names): ReadonlyArray<string> => [
+  `CREATE OR REPLACE VIEW ${names.entry} AS
+  SELECT execution, seq, index, tag, to_timestamp((entry ->> 'at')::double precision / 1000) AS at, entry
+  FROM (
+    SELECT journal.execution, journal.seq, element.position - 1 AS index, spelled.tag,
+      CASE WHEN word.word IS NULL THEN element.value ELSE
+        jsonb_build_object('_tag', spelled.tag, 'at', round(extract(epoch FROM journal.at) * 1000)) ||
+        CASE spelled.tag
+          WHEN 'SagaCompleted' THEN jsonb_build_object('value', element.value -> word.word)
+          WHEN 'Claimed' THEN jsonb_build_object('worker', element.value -> word.word)
+          WHEN 'VersionMarked' THEN jsonb_build_object('change', element.value -> word.word)
+          ELSE CASE WHEN element.value -> word.word = 'true' THEN '{}' ELSE
+            jsonb_build_object('name', element.value -> word.word) END
+        END || (element.value - word.word)
+      END AS entry
+    FROM ${names.journal} AS journal
+    CROSS JOIN LATERAL jsonb_array_elements(journal.entries::jsonb) WITH ORDINALITY AS element(value, position)
+    LEFT JOIN LATERAL (
+      SELECT key AS word FROM jsonb_object_keys(element.value) AS key
+      WHERE NOT element.value ? '_tag' AND (key ~ '^[A-Z]' OR key IN ('do', 'did', 'done', 'undo', 'undid'))
+      LIMIT 1
+    ) AS word ON true
+    CROSS JOIN LATERAL (
+      SELECT CASE word.word
+        WHEN 'do' THEN 'StepStarted'
+        WHEN 'did' THEN 'StepSucceeded'
+        WHEN 'done' THEN 'SagaCompleted'
+        WHEN 'undo' THEN 'CompensationStarted'
+        WHEN 'undid' THEN 'CompensationSucceeded'
+        ELSE coalesce(word.word, element.value ->> '_tag')
+      END AS tag
+    ) AS spelled
+  ) AS found`,
+  `COMMENT ON VIEW ${names.entry} IS 'effect-saga: one row a journal entry, spelled out for people'`
 ]

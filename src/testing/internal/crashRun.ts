@@ -14,6 +14,7 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import type * as ExecutionId from "../../ExecutionId.ts"
+import * as Notation from "../../internal/notation.ts"
 import type * as Journal from "../../Journal.ts"
 import type * as Saga from "../../Saga.ts"
 import type * as SagaEngine from "../../SagaEngine.ts"
@@ -529,8 +530,8 @@ const called = <A>(
   effect: Effect.Effect<A, SagaStore.StoreError>
 ): Effect.Effect<A, SagaStore.StoreError> => {
   if (operation === "append") {
-    const what = batch!.map(({ entries }) =>
-      (JSON.parse(entries) as ReadonlyArray<Journal.Entry>).map(formatEntry).join(", ")
+    const what = batch!.map(({ at, entries }) =>
+      (Notation.expand(JSON.parse(entries), at) as ReadonlyArray<Journal.Entry>).map(formatEntry).join(", ")
     ).join("; ")
     return pass(run, process, `before the append of ${what}`).pipe(
       Effect.andThen(effect),

@@ -16,6 +16,7 @@ import * as Scope from "effect/Scope"
 import * as Execution from "../../Execution.ts"
 import type { Codec } from "../../internal/codec.ts"
 import type { Definition } from "../../internal/engine.ts"
+import * as Notation from "../../internal/notation.ts"
 import type * as Journal from "../../Journal.ts"
 import * as SagaEngine from "../../SagaEngine.ts"
 import * as SagaInspector from "../../SagaInspector.ts"
@@ -263,9 +264,9 @@ const storeOf = (world: World, process: Process): SagaStore.Encoded => {
   const { encoded, epochs, hooks, owners, timeline, virtual } = world
   // The store has a clock of its own, whatever the process thinks.
   const storeTime = Context.make(Clock.Clock, Context.get(virtual.services(Virtual.makeGate()), Clock.Clock))
-  const kept = (execution: string, entries: string) => {
+  const kept = (execution: string, at: number, entries: string) => {
     owners.set(execution, process.index)
-    const parsed = JSON.parse(entries) as ReadonlyArray<Journal.Entry>
+    const parsed = Notation.expand(JSON.parse(entries), at) as ReadonlyArray<Journal.Entry>
     timeline.push({ _tag: "Append", process: process.index, execution, at: virtual.now(), entries: parsed })
   }
   const call = <A>(
@@ -290,7 +291,7 @@ const storeOf = (world: World, process: Process): SagaStore.Encoded => {
         Effect.tap(encoded.append(batch), (results) =>
           Effect.sync(() => {
             batch.forEach((one, index) => {
-              if (results[index] === true) kept(one.execution, one.entries)
+              if (results[index] === true) kept(one.execution, one.at, one.entries)
             })
           })),
         batch
@@ -303,7 +304,7 @@ const storeOf = (world: World, process: Process): SagaStore.Encoded => {
           Effect.sync(() => {
             for (const { id, seq } of claimed) {
               epochs.set(id, seq)
-              kept(id, options.entries)
+              kept(id, options.now, options.entries)
             }
           }))
       ),
