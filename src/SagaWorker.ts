@@ -82,7 +82,7 @@ export interface SagaWorker {
   readonly limits: Limits
   /** In milliseconds. */
   readonly poll: number
-  readonly token: () => string
+  readonly token: (since?: number) => string
   /** What runs here, by id. */
   readonly live: ReadonlyMap<string, Executor.Live>
   /** Lets this worker run a saga until the scope closes; then what it runs of it is drained. */
@@ -138,7 +138,10 @@ export const make = Effect.fnUntraced(function*(
   let stopping = false
   let stopped = false
   const pause = Duration.toMillis(config.poll)
-  const token = () => `${instance}:${tokens++}`
+  // A start and a claim may meet any other process, so theirs is random. Each of them takes a place that is taken once:
+  // who owns an execution since then is told by this place from all who ever own it, and counts for itself.
+  const token = (since?: number) =>
+    since === undefined ? `${instance}:${tokens++}` : `${since.toString(36)}.${(tokens++).toString(36)}`
 
   const lease = yield* Lease.make(
     store.encoded,

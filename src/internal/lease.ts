@@ -11,6 +11,7 @@ import * as Clock from "effect/Clock"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Base64Url from "effect/encoding/Base64Url"
 import type * as Scope from "effect/Scope"
 import type { Encoded, StoreError } from "../SagaStore.ts"
 
@@ -99,4 +100,5 @@ export const make = Effect.fnUntraced(function*(
 // internal
 // ---------------------------------------------------------------------------------------------------------------------
 
-const newId = (): string => SecureRandom.uuidV7Unsafe()
+/** Stored with every execution and in its index: short. */
+const newId = (): string => Base64Url.encode(SecureRandom.randomBytesUnsafe(12))
