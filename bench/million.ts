@@ -124,10 +124,11 @@ const fill = Effect.fnUntraced(function*(sql: PgClient.PgClient) {
   const table = (name: string) => `"${schema}"."${name}"`
   yield* sql.unsafe(
     `INSERT INTO ${table("saga_execution")}
-  (id, name, status, payload, result, worker, wake_at, mail, received, created_at, updated_at, version, tags)
+  (id, name, status, payload, result, worker, wake_at, mail, received, created_at, updated_at, version, token, entries,
+    tags)
 SELECT kind || '/' || n, kind, status, '{"id":' || n || ',"items":[1,2,3],"customer":"somebody"}',
   '{"_tag":"SagaCompleted","at":1,"value":{"receipt":' || n || '}}', NULL, NULL, 0, 0, started, started,
-  CASE WHEN n % 100 = 3 THEN 2 ELSE 1 END,
+  CASE WHEN n % 100 = 3 THEN 2 ELSE 1 END, 'load', '[{"start":true},{"do":"A"}]',
   CASE WHEN n % 2 = 0 THEN
     jsonb_build_object('customer', 'c' || n / 20, 'country', (n / 2 % 3)::text) END
 FROM (
@@ -139,8 +140,8 @@ FROM (
   ).unprepared
   yield* sql.unsafe(
     `INSERT INTO ${table("saga_journal")} (execution, seq, token, at, entries)
-SELECT id, seq, id || ':' || seq, created_at, '[{"_tag":"StepSucceeded","at":1,"name":"A","attempt":1,"value":1}]'
-FROM ${table("saga_execution")} CROSS JOIN generate_series(0, 2) AS seq WHERE id NOT LIKE '%new%'`
+SELECT id, seq, '1.' || seq, created_at, '[{"did":"A","value":1}]'
+FROM ${table("saga_execution")} CROSS JOIN generate_series(1, 2) AS seq WHERE id NOT LIKE '%new%'`
   ).unprepared
   // Not the load itself is measured: what it left to be written is written now.
   yield* Effect.ignore(sql`CHECKPOINT`.unprepared)

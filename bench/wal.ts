@@ -161,7 +161,7 @@ const single = async (): Promise<void> => {
     const count = 50
     const entries = (await records(contender, 1, count)).filter(({ xid }) => xid !== "0")
     const appends = [...Map.groupBy(entries, ({ xid }) => xid).values()]
-      .filter((of) => of.some(({ relation }) => relation === "saga_journal" || relation === "journal"))
+      .filter((of) => of.some(({ relation }) => relation === "saga_execution" || relation.endsWith("journal")))
     const each = Math.round(appends.length / count)
     const at = (append: number, kind: string) => {
       const sizes = appends.filter((_, index) => index % each === append)

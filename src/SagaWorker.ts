@@ -133,7 +133,7 @@ export const make = Effect.fnUntraced(function*(
   const arrivals = new Map<string, Set<() => void>>()
   const work = Latch.makeUnsafe(false)
   // Told apart only from who else writes at the same place of one journal, and stored with every append: short.
-  const instance = Base64Url.encode(SecureRandom.randomBytesUnsafe(9))
+  const instance = Base64Url.encode(SecureRandom.randomBytesUnsafe(6))
   let tokens = 0
   let stopping = false
   let stopped = false
@@ -141,7 +141,7 @@ export const make = Effect.fnUntraced(function*(
   // A start and a claim may meet any other process, so theirs is random. Each of them takes a place that is taken once:
   // who owns an execution since then is told by this place from all who ever own it, and counts for itself.
   const token = (since?: number) =>
-    since === undefined ? `${instance}:${tokens++}` : `${since.toString(36)}.${(tokens++).toString(36)}`
+    since === undefined ? `${instance}:${(tokens++).toString(36)}` : `${since.toString(36)}.${(tokens++).toString(36)}`
 
   const lease = yield* Lease.make(
     store.encoded,

@@ -81,15 +81,16 @@ export const finished = Effect.fnUntraced(function*<E, R>(
   const empty = yield* measure
   yield* sql.unsafe(
     `INSERT INTO saga.saga_execution
-  (id, name, status, payload, result, worker, wake_at, mail, received, created_at, updated_at)
-SELECT 'S5/old-' || n, 'S5', 'completed', '{"id":"old"}', '{"_tag":"SagaCompleted","at":1,"value":{"id":5}}', NULL,
-  NULL, 0, 0, to_timestamp(n), to_timestamp(n) FROM generate_series(1, ${count}) AS n`
+  (id, name, status, payload, result, worker, wake_at, mail, received, created_at, updated_at, version, token,
+    entries)
+SELECT 'S5/old-' || n, 'S5', 'completed', '{"id":"old"}', '{"done":{"id":5},"at":1}', NULL,
+  NULL, 0, 0, to_timestamp(n), to_timestamp(n), 1, 'load', '[{"start":true},{"do":"Step1"}]' FROM generate_series(1, ${count}) AS n`
   ).unprepared
   yield* sql.unsafe(
     `INSERT INTO saga.saga_journal (execution, seq, token, at, entries)
-SELECT 'S5/old-' || n, seq, 'token-' || n || '-' || seq, to_timestamp(n),
-  '[{"_tag":"StepSucceeded","at":1,"name":"Step1","attempt":1,"value":{"id":1,"state":"confirmed"}}]'
-FROM generate_series(1, ${count}) AS n CROSS JOIN generate_series(0, 5) AS seq`
+SELECT 'S5/old-' || n, seq, '1.' || seq, to_timestamp(n),
+  '[{"did":"Step1","value":{"id":1,"state":"confirmed"}},{"do":"Step2"}]'
+FROM generate_series(1, ${count}) AS n CROSS JOIN generate_series(1, 5) AS seq`
   ).unprepared
   // Not the load is measured: what it left to be written is written now.
   yield* sql.unsafe("CHECKPOINT").unprepared

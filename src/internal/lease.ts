@@ -101,4 +101,4 @@ export const make = Effect.fnUntraced(function*(
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** Stored with every execution and in its index: short. */
-const newId = (): string => Base64Url.encode(SecureRandom.randomBytesUnsafe(12))
+const newId = (): string => Base64Url.encode(SecureRandom.randomBytesUnsafe(9))

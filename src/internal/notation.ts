@@ -89,7 +89,7 @@ const bare: Form = {}
 // Persistent: words, keys and usual values are stored. No word may be the name of a field, nor of another entry, and
 // what is here is not changed: `saga_entry`, the view for people, knows it too.
 const forms: { readonly [T in Tag]: Form } = {
-  SagaStarted: bare,
+  SagaStarted: { word: "start" },
   Claimed: { key: "worker" },
   StepStarted: { key: "name", word: "do", usual: { kind: "compensable" } },
   AttemptFailed: named,

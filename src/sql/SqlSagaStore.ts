@@ -240,7 +240,9 @@ const rowParameters = (changed: ReadonlyArray<Changed>): Array<unknown> => [
   numbers(changed.map((append) => append.row.received)),
   times(changed.map((append) => append.at)),
   numbers(changed.map(({ create, row }) => create?.version ?? row.continued?.version ?? 1)),
-  texts(changed.map((append) => tagsText(append.create?.tags)))
+  texts(changed.map((append) => tagsText(append.create?.tags))),
+  texts(changed.map((append) => append.create === undefined ? "" : append.token)),
+  texts(changed.map((append) => append.create === undefined ? "" : append.entries))
 ]
 
 const hasMail = ({ answered, create }: SagaStore.Append): boolean =>
@@ -270,23 +272,30 @@ const appendOnce = (
   batch: ReadonlyArray<SagaStore.Append>
 ): Effect.Effect<ReadonlyArray<boolean>, SagaStore.StoreError> => {
   const changed = batch.filter((append): append is Changed => append.row !== undefined)
+  const later = batch.filter((append) => append.seq > 0)
   const answers = (isListed: (append: SagaStore.Append) => boolean) => ([answer]: ReadonlyArray<Session.Columns>) => {
     const kept = answer?.["kept"] as ReadonlyArray<string> | null | undefined
     if (kept === null || kept === undefined) return batch.map(() => true)
     const executions = new Set(kept)
     return batch.map((append) => !isListed(append) || executions.has(append.execution))
   }
+  const parameters = [...appendParameters(later), ...rowParameters(changed)]
+  const careful = [...parameters, batch.length]
   if (batch.some(hasMail)) {
-    const parameters = [...appendParameters(batch), ...rowParameters(changed), ...mailParameters(batch)]
-    return Effect.map(session.planned("append", statements.appendMail, parameters), answers(() => true))
+    const withMail = [...careful, ...mailParameters(batch)]
+    return Effect.map(session.planned("append", statements.appendMail, withMail), answers(() => true))
   }
-  const send = ({ append, appendRows }: Pick<Statements.Statements, "append" | "appendRows">) =>
-    changed.length === 0
-      ? session.prepared("append", append, appendParameters(batch))
-      : session.prepared("append", appendRows, [...appendParameters(batch), ...rowParameters(changed)])
-  return send(statements).pipe(
+  const carefully = Effect.suspend(() =>
+    Effect.map(session.prepared("append", statements.careful, careful), answers(() => true))
+  )
+  // A start without a creation is taken: there is nothing to make a row of.
+  if (batch.some(({ create, seq }) => seq === 0 && create === undefined)) return carefully
+  const sent = changed.length === 0
+    ? session.prepared("append", statements.append, appendParameters(later))
+    : session.prepared("append", statements.appendRows, parameters)
+  return sent.pipe(
     Effect.map(answers((append) => append.seq === 0)),
-    Effect.catchIf(Session.isTaken, () => Effect.map(send(statements.careful), answers(() => true)))
+    Effect.catchIf(Session.isTaken, () => carefully)
   )
 }
 

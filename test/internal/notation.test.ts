@@ -97,7 +97,7 @@ describe("an append's text", () => {
 
   // Persistent: these texts are in databases.
   const golden: ReadonlyArray<string> = [
-    `{"SagaStarted":true}`,
+    `{"start":true}`,
     `{"Claimed":"w"}`,
     `{"do":"A","path":"0.1","occurrence":2,"scope":":0"}`,
     `{"AttemptFailed":"A","attempt":1,"outcome":"refused","error":{"a":1},"wakeAt":5}`,

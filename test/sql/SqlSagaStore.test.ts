@@ -10,6 +10,7 @@ import * as Redacted from "effect/Redacted"
 import * as Notation from "../../src/internal/notation.ts"
 import type * as Journal from "../../src/Journal.ts"
 import * as SagaStore from "../../src/SagaStore.ts"
+import * as Migrations from "../../src/sql/internal/migrations.ts"
 import * as Names from "../../src/sql/internal/names.ts"
 import * as Statements from "../../src/sql/internal/statements.ts"
 import * as SqlSagaStore from "../../src/sql/SqlSagaStore.ts"
@@ -86,7 +87,14 @@ layer(Postgres.layer("sql"), { excludeTestServices: true })("the tables", (it) =
       const applied = yield* sql.unsafe<{ readonly name: string }>(
         `SELECT name FROM ${Names.quote(fresh)}.saga_migration`
       )
-      assert.deepStrictEqual(applied.map((_) => _.name), ["tables", "lists", "messages", "generations", "notation"])
+      assert.deepStrictEqual(applied.map((_) => _.name), [
+        "tables",
+        "lists",
+        "messages",
+        "notation",
+        "rows",
+        "generations"
+      ])
     }))
 
   it.effect("of the first version are brought up to date with what is in them", () =>
@@ -95,19 +103,34 @@ layer(Postgres.layer("sql"), { excludeTestServices: true })("the tables", (it) =
       const sql = yield* PgClient.PgClient
       const old = yield* dropAfterwards(`${schema}_old`)
       const table = (name: string) => `${Names.quote(old)}.${name}`
-      yield* (yield* open({ schema: old })).append([start("a")])
-      for (
-        const statement of [
-          `DROP INDEX ${table("saga_execution_started")}, ${table("saga_execution_status")}`,
-          `DROP FUNCTION ${table("saga_drop")} CASCADE`,
-          `ALTER TABLE ${table("saga_execution")} DROP COLUMN version, DROP COLUMN tags, DROP COLUMN base`,
-          `DROP TABLE ${table("saga_message_key")}`,
-          `DELETE FROM ${table("saga_migration")} WHERE name <> 'tables'`
-        ]
-      ) yield* sql.unsafe(statement)
+      const migrations = Migrations.statements(Names.make(old))
+      const run = (statements: ReadonlyArray<string>) =>
+        Effect.forEach(statements, (statement) => sql.unsafe(statement).unprepared)
+      yield* run([`CREATE SCHEMA ${Names.quote(old)}`])
+      yield* run(migrations["0001_tables"])
+      yield* run([
+        `CREATE TABLE ${table("saga_migration")} (
+          migration_id integer PRIMARY KEY, created_at timestamptz NOT NULL DEFAULT now(), name text NOT NULL
+        )`,
+        `INSERT INTO ${table("saga_migration")} (migration_id, name) VALUES (1, 'tables')`,
+        `INSERT INTO ${table("saga_execution")}
+          (id, name, status, payload, worker, mail, received, created_at, updated_at)
+          VALUES ('a', 'Order', 'running', '{}', 'w', 0, 0, to_timestamp(1), to_timestamp(2))`,
+        `INSERT INTO ${table("saga_journal")} (execution, seq, token, at, entries) VALUES
+          ('a', 0, 'first', to_timestamp(1), '[{"_tag":"SagaStarted","at":1000}]'),
+          ('a', 1, 'second', to_timestamp(2), '[{"_tag":"PivotPassed","at":2000}]')`
+      ])
       const store = yield* open({ schema: old })
       const found = yield* store.read("a")
-      assert.deepStrictEqual([found?.version, found?.tags], [1, {}])
+      assert.deepStrictEqual([found?.version, found?.tags, found?.updatedAt], [1, {}, 2_000])
+      assert.deepStrictEqual(yield* store.journal("a"), [
+        { seq: 0, token: "first", at: 1_000, entries: `[{"_tag":"SagaStarted","at":1000}]` },
+        { seq: 1, token: "second", at: 2_000, entries: `[{"_tag":"PivotPassed","at":2000}]` }
+      ])
+      const tags = yield* sql.unsafe(`SELECT tag FROM ${table("saga_entry")} ORDER BY seq`)
+      assert.deepStrictEqual(tags, [{ tag: "SagaStarted" }, { tag: "PivotPassed" }])
+      assert.deepStrictEqual(yield* store.append([start("a")]), [false])
+      assert.deepStrictEqual(yield* store.append([then("a", 2, { row })]), [true])
       yield* store.append([start("b", { create: { name: "Order", payload: "{}", version: 2, tags: { t: "1" } } })])
       const query = { names: ["Order"], statuses: undefined, versions: [1], tags: {}, createdFrom: undefined }
       const rest = { createdBefore: undefined, search: undefined, order: "newest", after: undefined, limit: 9 } as const
@@ -223,10 +246,8 @@ layer(Postgres.layer("sql"), { excludeTestServices: true })("the statements", (i
       const sql = yield* PgClient.PgClient
       yield* open({ schema })
       const { append, appendRows, careful } = Statements.make(Names.make(schema))
-      for (
-        const [text, arrays] of [[append, 5], [appendRows, 17], [careful.append, 5], [careful.appendRows, 17]] as const
-      ) {
-        const parameters = Array.from({ length: arrays }, () => "{}")
+      for (const [text, arrays, more] of [[append, 5, []], [appendRows, 19, []], [careful, 19, ["1"]]] as const) {
+        const parameters = [...Array.from({ length: arrays }, () => "{}"), ...more]
         const lines = yield* sql.unsafe<{ "QUERY PLAN": string }>(`EXPLAIN ${text}`, parameters).unprepared
         const scans = lines.map((line) => line["QUERY PLAN"]).filter((line) => /Scan/.test(line))
         assert.deepStrictEqual(scans.filter((line) => !/(?:Function|CTE|Subquery) Scan/.test(line)), [])
@@ -243,7 +264,7 @@ layer(Postgres.layer("sql"), { excludeTestServices: true })("the statements", (i
       yield* store.append([start("a"), start("b", { row: { ...row, worker: "w", wakeAt: 8.1e15, result: "1" } })])
       yield* store.append([then("a", 1)])
       yield* store.append([then("a", 2), then("b", 1, { at: 2 ** 40 })])
-      yield* store.append([then("a", 3, { row: { ...row, received: 5e9 } })])
+      yield* store.append([then("a", 3, { row: { ...row, received: 2e9 } })])
       yield* store.append([start("c", { at: 0.5 }), then("b", 2, { row: { ...row, wakeAt: 0.5 } }), then("a", 4)])
       yield* store.append(Array.from({ length: 300 }, (_, index) => start(`many ${index}`)))
       const { prepared } = (yield* client<{ readonly prepared: number }>`
@@ -298,7 +319,7 @@ layer(Postgres.layer("sql"), { excludeTestServices: true })("the statements", (i
       const { journal } = Names.make(schema)
       const insert = (id: string) =>
         sql.unsafe(
-          `INSERT INTO ${journal} (execution, seq, token, at, entries) VALUES ($1, 0, 'raw', now(), '[]')
+          `INSERT INTO ${journal} (execution, seq, token, at, entries) VALUES ($1, 1, 'raw', now(), '[]')
            ON CONFLICT DO NOTHING`,
           [id]
         )
@@ -306,7 +327,7 @@ layer(Postgres.layer("sql"), { excludeTestServices: true })("the statements", (i
       const fiber = yield* sql.withTransaction(Effect.gen(function*() {
         yield* insert("deadlock y")
         const fiber = yield* Effect.forkDetach(
-          store.append([start("deadlock x"), start("deadlock y"), start("deadlock z")])
+          store.append([then("deadlock x", 1), then("deadlock y", 1), then("deadlock z", 1)])
         )
         yield* waitsForLock(sql)
         yield* insert("deadlock x")

@@ -1,13 +1,13 @@
 /**
  * The text of a list for one query, and its parameters. Pure.
  *
- * Statuses that few executions have are looked up one by one, everything else saga by saga, each in the order of an
- * index and no further than the page. Tags that few executions have are looked up in their own index. A page picks ids
+ * What completed is looked up saga by saga, and what nobody runs status by status, each in the order of an index and no
+ * further than the page; what somebody runs is in the memory of processes, so all of it is looked at. Tags that few executions have are looked up in their own index. A page picks ids
  * first, so that a search reads an index and not the table.
  *
  * @since 0.1.0
  */
-import type { Query } from "../../SagaStore.ts"
+import { type Query, Status } from "../../SagaStore.ts"
 import type { Names } from "./names.ts"
 
 /**
@@ -42,54 +42,69 @@ export const list = (names: Names, query: Query, columns: string): Statement => 
   const parameters: Array<Parameter> = []
   const add = (parameter: Parameter, type: string): string => `$${parameters.push(parameter)}::${type}`
   const texts = (value: ReadonlyArray<string>) => add({ type: "texts", value }, "text[]")
-  const { statuses } = query
-  const rare = statuses !== undefined && !statuses.includes("completed") ? statuses : undefined
+  const { statuses = [...Status.literals] } = query
+  const open = texts(statuses.filter((status) => status !== "completed"))
   const listed = query.names === undefined ? undefined : texts(query.names)
-  const conditions = conditionsOf(query, add)
-  const ofStatus = rare !== undefined || statuses === undefined ? [] : [`status = ANY(${texts(statuses)})`]
   const ofName = listed === undefined ? [] : [`name = ANY(${listed})`]
+  const conditions = conditionsOf(query, add)
   const tags = Object.keys(query.tags).length === 0
     ? undefined
     : add({ type: "text", value: JSON.stringify(query.tags) }, "jsonb")
   const limit = add({ type: "number", value: query.limit }, "integer")
   const direction = query.order === "newest" ? "DESC" : "ASC"
   const order = `ORDER BY created_at ${direction}, id ${direction}`
+  const page = (all: ReadonlyArray<string>) =>
+    `SELECT id, created_at FROM ${names.execution}
+    WHERE ${all.join(" AND ")}
+    ${order} LIMIT ${limit}`
   const pages = (wanted: string, all: ReadonlyArray<string>) =>
     `SELECT page.id, page.created_at FROM ${wanted} AS wanted(value)
   CROSS JOIN LATERAL (
-    SELECT id, created_at FROM ${names.execution}
-    WHERE ${all.join(" AND ")}
-    ${order} LIMIT ${limit}
+    ${page(all)}
   ) AS page`
-  const statement = (before: string, found: string): Statement => ({
-    text: `${before}picked AS (
-  SELECT id, created_at FROM (${found}) AS found ${order} LIMIT ${limit}
+  const statement = (before: ReadonlyArray<string>, found: ReadonlyArray<string>): Statement => ({
+    text: `WITH RECURSIVE ${before.map((table) => `${table}, `).join("")}picked AS (
+  SELECT id, created_at FROM (
+  ${found.join("\n  UNION ALL\n  ")}
+  ) AS found ${order} LIMIT ${limit}
 )
 SELECT ${columns} FROM ${names.execution} JOIN picked USING (id, created_at) ${order}`,
     parameters
   })
-  if (rare !== undefined) {
-    const ofTags = tags === undefined ? [] : [`tags @> ${tags}`]
-    const all = ["status = wanted.value AND status <> 'completed'", ...ofName, ...ofTags, ...conditions]
-    return statement("WITH ", pages(distinct(texts(rare)), all))
+  // The conditions of each part are those of its index.
+  const parts = (ofTags: ReadonlyArray<string>) => {
+    const more = [...ofTags, ...conditions]
+    const unowned = ["status = wanted.value", "status <> 'completed'", "worker IS NULL", ...ofName, ...more]
+    const owned = ["worker >= ''", `status = ANY(${open})`, "status <> 'completed'", ...ofName, ...more]
+    const completed = ["name = wanted.value", "status = 'completed'", ...more]
+    return {
+      open: [pages(distinct(open), unowned), `SELECT id, created_at FROM (${page(owned)}) AS page`],
+      completed: pages(listed === undefined ? every : distinct(listed), completed)
+    }
   }
-  const before = listed === undefined ? `${sagas(names)}, ` : "WITH "
-  const wanted = listed === undefined ? every : distinct(listed)
-  const ofSaga = ["name = wanted.value", ...ofStatus, ...conditions]
-  if (tags === undefined) return statement(before, pages(wanted, ofSaga))
+  if (!statuses.includes("completed")) return statement([], parts(tags === undefined ? [] : [`tags @> ${tags}`]).open)
+  const before = listed === undefined ? [sagas(names)] : []
+  if (tags === undefined) {
+    const { completed, open } = parts([])
+    return statement(before, [...open, completed])
+  }
+  const { completed, open: rest } = parts([`jsonb_contains(tags, ${tags})`])
+  const ofStatus = query.statuses === undefined ? [] : [`(status = ANY(${open}) OR status = 'completed')`]
   return statement(
-    `${before}tagged AS MATERIALIZED (
+    [
+      ...before,
+      `tagged AS MATERIALIZED (
   SELECT id, name, status, version, created_at FROM ${names.execution} WHERE tags @> ${tags} LIMIT ${few + 1}
-), few AS MATERIALIZED (
+)`,
+      `few AS MATERIALIZED (
   SELECT count(*) <= ${few} AS few FROM tagged
-), `,
-    `
-    SELECT id, created_at FROM tagged
-    WHERE ${["(SELECT few FROM few)", ...ofName, ...ofStatus, ...conditions].join(" AND ")}
-  UNION ALL
-  ${pages(wanted, [...ofSaga, `jsonb_contains(tags, ${tags})`])}
-  WHERE NOT (SELECT few FROM few)
-  `
+)`
+    ],
+    [
+      `SELECT id, created_at FROM tagged
+    WHERE ${["(SELECT few FROM few)", ...ofName, ...ofStatus, ...conditions].join(" AND ")}`,
+      ...[...rest, completed].map((part) => `${part}\n  WHERE NOT (SELECT few FROM few)`)
+    ]
   )
 }
 
@@ -130,12 +145,15 @@ const distinct = (texts: string): string => `(SELECT DISTINCT value FROM unnest(
 /** From an array, because the planner takes the rows of a recursion for many, and compiles (JIT) what seems costly. */
 const every = "unnest(ARRAY(SELECT name FROM saga WHERE name IS NOT NULL))"
 
-/** The names that there are, found by skipping from one to the next in the index. */
+/** The names of what completed, found by skipping from one to the next in the index. */
 const sagas = (names: Names): string =>
-  `WITH RECURSIVE saga(name) AS (
-  (SELECT name FROM ${names.execution} ORDER BY name LIMIT 1)
+  `saga(name) AS (
+  (SELECT name FROM ${names.execution} WHERE status = 'completed' ORDER BY name LIMIT 1)
   UNION ALL
-  SELECT (SELECT e.name FROM ${names.execution} AS e WHERE e.name > saga.name ORDER BY e.name LIMIT 1)
+  SELECT (
+    SELECT e.name FROM ${names.execution} AS e WHERE e.status = 'completed' AND e.name > saga.name
+    ORDER BY e.name LIMIT 1
+  )
   FROM saga WHERE saga.name IS NOT NULL
 )`
 

@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
+import * as Record from "effect/Record"
 import * as Migrator from "effect/sql/Migrator"
 import * as SqlClient from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
@@ -36,6 +37,21 @@ export const run = Effect.fnUntraced(function*(
   yield* sql.withTransaction(prepare()).pipe(Effect.provideService(SqlClient.SqlClient, sql))
 })
 
+/**
+ * What each migration executes, in order.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const statements = (names: Names.Names) => ({
+  "0001_tables": tables(names),
+  "0002_lists": lists(names),
+  "0003_messages": messages(names),
+  "0004_notation": notation(names),
+  "0005_rows": rows(names),
+  "0006_generations": generations(names)
+})
+
 // ---------------------------------------------------------------------------------------------------------------------
 // internal
 // ---------------------------------------------------------------------------------------------------------------------
@@ -43,13 +59,7 @@ export const run = Effect.fnUntraced(function*(
 const migrate = Migrator.make({})
 
 const loader = (sql: SqlClient.SqlClient, names: Names.Names): Migrator.Loader =>
-  Migrator.fromRecord({
-    "0001_tables": each(sql, tables(names)),
-    "0002_lists": each(sql, lists(names)),
-    "0003_messages": each(sql, messages(names)),
-    "0004_generations": each(sql, generations(names)),
-    "0005_notation": each(sql, notation(names))
-  })
+  Migrator.fromRecord(Record.map(statements(names), (texts) => each(sql, texts)))
 
 const each = (sql: SqlClient.SqlClient, statements: ReadonlyArray<string>) =>
   Effect.forEach(statements, (statement) => sql.unsafe(statement).unprepared, { discard: true })
@@ -146,7 +156,10 @@ $$`,
 
 // Persistent: entries are stored short, with a word for their tag and without the time of their append
 // (`internal/notation`). For people they are spelled out, except that what is usual stays left out.
-const notation = (names: Names.Names): ReadonlyArray<string> => [
+const notation = (names: Names.Names): ReadonlyArray<string> => entryView(names, names.journal)
+
+/** `appends` has the columns of a journal. */
+const entryView = (names: Names.Names, appends: string): ReadonlyArray<string> => [
   `CREATE OR REPLACE VIEW ${names.entry} AS
   SELECT execution, seq, index, tag, to_timestamp((entry ->> 'at')::double precision / 1000) AS at, entry
   FROM (
@@ -161,15 +174,17 @@ const notation = (names: Names.Names): ReadonlyArray<string> => [
             jsonb_build_object('name', element.value -> word.word) END
         END || (element.value - word.word)
       END AS entry
-    FROM ${names.journal} AS journal
+    FROM ${appends} AS journal
     CROSS JOIN LATERAL jsonb_array_elements(journal.entries::jsonb) WITH ORDINALITY AS element(value, position)
     LEFT JOIN LATERAL (
       SELECT key AS word FROM jsonb_object_keys(element.value) AS key
-      WHERE NOT element.value ? '_tag' AND (key ~ '^[A-Z]' OR key IN ('do', 'did', 'done', 'undo', 'undid'))
+      WHERE NOT element.value ? '_tag'
+        AND (key ~ '^[A-Z]' OR key IN ('start', 'do', 'did', 'done', 'undo', 'undid'))
       LIMIT 1
     ) AS word ON true
     CROSS JOIN LATERAL (
       SELECT CASE word.word
+        WHEN 'start' THEN 'SagaStarted'
         WHEN 'do' THEN 'StepStarted'
         WHEN 'did' THEN 'StepSucceeded'
         WHEN 'done' THEN 'SagaCompleted'
@@ -181,3 +196,70 @@ const notation = (names: Names.Names): ReadonlyArray<string> => [
   ) AS found`,
   `COMMENT ON VIEW ${names.entry} IS 'effect-saga: one row a journal entry, spelled out for people'`
 ]
+
+// Persistent: the row of an execution is its first append too, so that a start writes one row where it wrote two. What
+// the end changes stands last, and rows leave room for it: then the database's log has that part of them only.
+const rows = (names: Names.Names): ReadonlyArray<string> => {
+  const old = (table: string) => `${names.schema}.saga_${table}_old`
+  return [
+    `DROP VIEW ${names.entry}`,
+    `ALTER TABLE ${names.execution} RENAME TO saga_execution_old`,
+    `ALTER TABLE ${old("execution")} RENAME CONSTRAINT saga_execution_pkey TO saga_execution_old_pkey`,
+    `ALTER TABLE ${names.journal} RENAME TO saga_journal_old`,
+    `ALTER TABLE ${old("journal")} RENAME CONSTRAINT saga_journal_pkey TO saga_journal_old_pkey`,
+    `CREATE TABLE ${names.execution} (
+  created_at timestamptz NOT NULL,
+  mail integer NOT NULL,
+  received integer NOT NULL,
+  version integer NOT NULL,
+  id text COLLATE "C" PRIMARY KEY,
+  name text NOT NULL,
+  tags jsonb,
+  payload text NOT NULL,
+  token text NOT NULL,
+  entries text NOT NULL,
+  updated_at timestamptz,
+  status text NOT NULL,
+  worker text COLLATE "C",
+  wake_at timestamptz,
+  result text
+) WITH (fillfactor = 45)`,
+    `CREATE TABLE ${names.journal} (
+  at timestamptz NOT NULL,
+  seq integer NOT NULL CHECK (seq > 0),
+  execution text COLLATE "C" NOT NULL,
+  token text NOT NULL,
+  entries text NOT NULL,
+  PRIMARY KEY (execution, seq)
+)`,
+    `INSERT INTO ${names.execution}
+  SELECT created_at, mail, received, version, id, name, tags, payload, coalesce(first.token, ''),
+    coalesce(first.entries, '[]'), updated_at, status, worker, wake_at, result
+  FROM ${old("execution")} AS execution
+  LEFT JOIN ${old("journal")} AS first ON first.execution = execution.id AND first.seq = 0`,
+    `INSERT INTO ${names.journal} SELECT at, seq, execution, token, entries FROM ${old("journal")} WHERE seq > 0`,
+    `DROP TABLE ${old("execution")}, ${old("journal")}`,
+    `CREATE INDEX saga_execution_due ON ${names.execution} (name, wake_at) WHERE worker IS NULL AND wake_at IS NOT NULL`,
+    `CREATE INDEX saga_execution_owned ON ${names.execution} (worker) WHERE worker IS NOT NULL`,
+    `CREATE INDEX saga_execution_unread ON ${names.execution} (worker) WHERE mail > received`,
+    // An execution is in one of three at a time: owned, unowned, or completed; so a start and an end cost one each.
+    `CREATE INDEX saga_execution_completed ON ${names.execution} (name, created_at, id) WHERE status = 'completed'`,
+    `CREATE INDEX saga_execution_unowned ON ${names.execution} (status, created_at, id) INCLUDE (name)
+  WHERE status <> 'completed' AND worker IS NULL`,
+    `CREATE INDEX saga_execution_tags ON ${names.execution} USING gin (tags jsonb_path_ops) WHERE tags IS NOT NULL`,
+    `CREATE TRIGGER saga_execution_stray AFTER INSERT ON ${names.execution}
+  FOR EACH ROW WHEN (NEW.mail < 0) EXECUTE FUNCTION ${names.drop}()`,
+    ...entryView(
+      names,
+      `(
+      SELECT id AS execution, 0 AS seq, created_at AS at, entries FROM ${names.execution}
+      UNION ALL SELECT execution, seq, at, entries FROM ${names.journal}
+    )`
+    ),
+    `COMMENT ON TABLE ${names.execution} IS 'effect-saga: one row an execution: its start, where it stands, who runs it'`,
+    `COMMENT ON TABLE ${names.journal} IS 'effect-saga: one row a later append; never updated; see saga_entry'`,
+    `COMMENT ON COLUMN ${names.execution}.tags IS 'effect-saga: what it is found by; null where it has none'`,
+    `COMMENT ON COLUMN ${names.execution}.entries IS 'effect-saga: the first append, with its token'`,
+    `COMMENT ON COLUMN ${names.execution}.updated_at IS 'effect-saga: null while it is as it was created'`
+  ]
+}

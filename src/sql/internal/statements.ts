@@ -27,20 +27,25 @@ export type Statements = ReturnType<typeof make>
 export const make = (names: Names) => ({
   append: append(names),
   appendRows: appendRows(names),
-  careful: {
-    append: carefulAppend(names),
-    appendRows: carefulAppendRows(names)
-  },
+  careful: careful(names),
   appendMail: appendMail(names),
   witness: `SELECT
-  (SELECT token FROM ${names.journal} WHERE execution = $1 AND seq = $2::bigint) AS token,
-  (SELECT max(seq)::float8 FROM ${names.journal} WHERE execution = $1) AS last`,
+  CASE WHEN $2::bigint = 0 THEN (SELECT token FROM ${names.execution} WHERE id = $1)
+    ELSE (SELECT token FROM ${names.journal} WHERE execution = $1 AND seq = $2::bigint) END AS token,
+  greatest(
+    (SELECT 0 FROM ${names.execution} WHERE id = $1),
+    (SELECT max(seq)::float8 FROM ${names.journal} WHERE execution = $1)
+  ) AS last`,
   read: `SELECT ${summary}, ${whole("payload")} AS payload, ${whole("result")} AS result, result IS NULL AS unended
 FROM ${names.execution} WHERE id = ANY($1::text[])`,
   journal: `SELECT question::float8 AS question, found.* FROM ${questions}
 CROSS JOIN LATERAL (
-  SELECT seq::float8 AS seq, token, at, ${whole("entries")} AS entries FROM ${names.journal} AS journal
-  WHERE execution = asked.execution AND seq > asked.after::bigint ORDER BY journal.seq
+  SELECT 0::float8 AS seq, token, created_at AS at, ${whole("entries")} AS entries
+  FROM ${names.execution} WHERE id = asked.execution AND asked.after < 0
+  UNION ALL
+  SELECT seq::float8, token, at, ${whole("entries")} FROM ${names.journal}
+  WHERE execution = asked.execution AND seq > asked.after::bigint
+  ORDER BY seq
 ) AS found`,
   list: (query: Query) => Lists.list(names, query, summary),
   stats: `SELECT name, status, count(*)::float8 AS count, min(created_at) AS oldest
@@ -53,7 +58,10 @@ CROSS JOIN LATERAL (
   part: {
     payload: `SELECT ${part("payload")} FROM ${names.execution} WHERE id = $3 AND $4::float8 = 0`,
     result: `SELECT ${part("result")} FROM ${names.execution} WHERE id = $3 AND $4::float8 = 0`,
-    entries: `SELECT ${part("entries")} FROM ${names.journal} WHERE execution = $3 AND seq = $4::bigint`,
+    entries: `SELECT ${part("entries")} FROM (
+  SELECT entries FROM ${names.execution} WHERE id = $3 AND $4::bigint = 0
+  UNION ALL SELECT entries FROM ${names.journal} WHERE execution = $3 AND seq = $4::bigint
+) AS stored`,
     message: `SELECT ${part("message")} FROM ${names.inbox} WHERE execution = $3 AND number = $4::bigint`
   },
   gone: gone(names),
@@ -63,7 +71,7 @@ WHERE id = ANY($2::text[]) AND worker = $1`,
   send: send(names),
   status: `SELECT status, worker, EXISTS (SELECT 1 FROM ${names.key} WHERE execution = $1 AND key = $2) AS known
 FROM ${names.execution} WHERE id = $1`,
-  owned: `SELECT id, (SELECT max(seq)::float8 FROM ${names.journal} WHERE execution = id) AS seq
+  owned: `SELECT id, coalesce((SELECT max(seq)::float8 FROM ${names.journal} WHERE execution = id), 0) AS seq
 FROM ${names.execution} WHERE worker = $1 ORDER BY id`,
   unread: `SELECT id FROM ${names.execution} WHERE worker = $1 AND mail > received ORDER BY id`,
   register: register(names),
@@ -97,7 +105,8 @@ export const partCharacters = 1024 * 1024
 
 /** The columns of a row that are always small. */
 const summary = `id, name, version, tags::text AS tags, status, worker, wake_at, mail::float8 AS mail,
-  received::float8 AS received, coalesce(base, 0)::float8 AS base, created_at, updated_at`
+  received::float8 AS received, coalesce(base, 0)::float8 AS base, created_at,
+  coalesce(updated_at, created_at) AS updated_at`
 
 /** What is asked, by executions and what they know already; `question` counts from 1. */
 const questions = "unnest($1::text[], $2::float8[]) WITH ORDINALITY AS asked(execution, after, question)"
@@ -111,16 +120,14 @@ const part = (column: string): string => `substr(${column}, $1::integer, $2::int
 const fromNow = (milliseconds: string): string =>
   `clock_timestamp() + ${milliseconds}::float8 * interval '1 millisecond'`
 
-/** Writers that insert in one order cannot deadlock. */
-const insert = (names: Names, where = ""): string =>
-  `INSERT INTO ${names.journal} (execution, seq, token, at, entries)
-  SELECT execution, seq::bigint, token, at, entries
+/** Writers that insert in one order cannot deadlock. The first append of an execution is in its row. */
+const insert = (names: Names): string =>
+  `INSERT INTO ${names.journal} (at, seq, execution, token, entries)
+  SELECT at, seq::integer, execution, token, entries
   FROM unnest($1::text[], $2::float8[], $3::text[], $4::timestamptz[], $5::text[])
-    AS append(execution, seq, token, at, entries)${where}
+    AS append(execution, seq, token, at, entries)
+  WHERE seq > 0
   ORDER BY execution COLLATE "C"`
-
-const unlessTaken = `ON CONFLICT (execution, seq) DO NOTHING
-  RETURNING execution`
 
 /**
  * Later appends as they are: a place that is taken fails the statement, and the careful one is sent. Somebody else has
@@ -133,34 +140,21 @@ const append = (names: Names): string => insert(names)
  * an execution again joins it. A row is changed after the append that changes it, as in the careful statement.
  */
 const appendRows = (names: Names): string =>
-  `WITH created AS (
-  ${insert(names, "\n  WHERE seq = 0")}
-  ${unlessTaken}
-), added AS (
-  ${insert(names, "\n  WHERE seq > 0")}
+  `WITH ${created(names)}, added AS (
+  ${insert(names)}
   RETURNING seq
 ), changed AS (
-  ${upsert(names, "(SELECT count(*) FROM added) >= 0")}
+  ${change(names, "(SELECT count(*) FROM added) >= 0")}
 )
-SELECT CASE WHEN count(*) < cardinality(array_positions($2::float8[], 0))
+SELECT CASE WHEN count(*) < (SELECT count(*) FROM unnest($13::float8[]) AS new(mail) WHERE mail >= 0)
   THEN coalesce(array_agg(execution), '{}') END AS kept FROM created`
 
-const carefulKept = (names: Names): string =>
-  `WITH kept AS (
-  ${insert(names)}
-  ${unlessTaken}
-)`
-
 /** Null when all were kept, which spares the usual answer its rows. */
-const answer = `SELECT CASE WHEN count(*) < cardinality($1::text[])
-  THEN coalesce(array_agg(execution), '{}') END AS kept FROM kept`
+const answer =
+  `SELECT CASE WHEN count(*) < $20::float8 THEN coalesce(array_agg(execution), '{}') END AS kept FROM stored`
 
-const carefulAppend = (names: Names): string =>
-  `${carefulKept(names)}
-${answer}`
-
-const carefulAppendRows = (names: Names): string =>
-  `${carefullyChanged(names)}
+const careful = (names: Names): string =>
+  `WITH ${carefullyChanged(names)}
 ${answer}`
 
 /**
@@ -168,48 +162,69 @@ ${answer}`
  * at each call, and looks first: unlike the others it finds rows by more than a unique index.
  */
 const appendMail = (names: Names): string =>
-  `${carefullyChanged(names)}, answered AS (
+  `WITH ${carefullyChanged(names)}, answered AS (
   DELETE FROM ${names.inbox} AS inbox
-  USING unnest($18::text[], $19::float8[]) AS gone(execution, number)
+  USING unnest($21::text[], $22::float8[]) AS gone(execution, number)
   WHERE inbox.execution = gone.execution AND inbox.number = gone.number::bigint
-    AND gone.execution IN (SELECT execution FROM kept)
+    AND gone.execution IN (SELECT execution FROM stored)
 ), put AS (
   INSERT INTO ${names.inbox} (execution, number, message, at)
   SELECT execution, number::bigint, message, at
-  FROM unnest($20::text[], $21::float8[], $22::text[], $23::timestamptz[]) AS new(execution, number, message, at)
-  WHERE execution IN (SELECT execution FROM kept)
+  FROM unnest($23::text[], $24::float8[], $25::text[], $26::timestamptz[]) AS new(execution, number, message, at)
+  WHERE execution IN (SELECT execution FROM stored)
 ), keyed AS (
   INSERT INTO ${names.key} (execution, key)
-  SELECT execution, key FROM unnest($20::text[], $24::text[]) AS new(execution, key)
-  WHERE key IS NOT NULL AND execution IN (SELECT execution FROM kept)
+  SELECT execution, key FROM unnest($23::text[], $27::text[]) AS new(execution, key)
+  WHERE key IS NOT NULL AND execution IN (SELECT execution FROM stored)
 )
 ${answer}`
 
 /** The OR keeps the planner from making a join of the IN: it is a hashed subplan over `kept`, linear in the batch. */
 const carefullyChanged = (names: Names): string =>
-  `${carefulKept(names)}, changed AS (
-  ${upsert(names, "id IN (SELECT execution FROM kept)")}
+  `kept AS (
+  ${insert(names)}
+  ON CONFLICT (execution, seq) DO NOTHING
+  RETURNING execution
+), ${created(names)}, changed AS (
+  ${change(names, "(mail IS NULL OR id IN (SELECT execution FROM kept))")}
+), stored AS (
+  SELECT execution FROM kept UNION ALL SELECT execution FROM created
 )`
 
 /**
- * Creates rows, and changes those for which `mayChange` holds.
- *
- * One upsert does both, so that no join with the table has to be planned: `mail` -1 marks a change, and what is below
- * it one that continues as new at the place -2 - `mail`. A creation needs no
- * look at what was kept, because an execution has a row exactly if its journal has a 0. A change of a row that is not
- * there inserts one, which a trigger of the table removes within the statement.
+ * The rows to create and to change, in the order of the table's columns: what a change leaves as it is comes first, so
+ * that the database's log need not repeat it.
  */
-const upsert = (names: Names, mayChange: string): string =>
+const rows = (names: Names, where: string): string =>
   `INSERT INTO ${names.execution} AS old
-    (id, name, status, payload, result, worker, wake_at, mail, received, created_at, updated_at, version, tags)
-  SELECT id, name, status, payload, result, worker,
-    CASE WHEN worker IS NULL AND mail > received THEN least(wake_at, at) ELSE wake_at END,
-    mail::bigint, received::bigint, at, at, version::integer, tags::jsonb
+    (created_at, mail, received, version, id, name, tags, payload, token, entries, updated_at, status, worker, wake_at,
+      result)
+  SELECT at, mail::integer, received::integer, version::integer, id, name, tags::jsonb, payload, token, entries,
+    CASE WHEN mail < 0 THEN at END, status, worker,
+    CASE WHEN worker IS NULL AND mail > received THEN least(wake_at, at) ELSE wake_at END, result
   FROM unnest($6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::timestamptz[],
-    $13::float8[], $14::float8[], $15::timestamptz[], $16::float8[], $17::text[])
-    AS new(id, name, payload, status, result, worker, wake_at, mail, received, at, version, tags)
-  WHERE mail >= 0 OR ${mayChange}
-  ORDER BY id COLLATE "C"
+    $13::float8[], $14::float8[], $15::timestamptz[], $16::float8[], $17::text[], $18::text[], $19::text[])
+    AS new(id, name, payload, status, result, worker, wake_at, mail, received, at, version, tags, token, entries)
+  WHERE ${where}
+  ORDER BY id COLLATE "C"`
+
+/** A new row holds the first append as well: its key is the place that two starts race for. */
+const created = (names: Names): string =>
+  `created AS (
+  ${rows(names, "mail >= 0")}
+  ON CONFLICT (id) DO NOTHING
+  RETURNING id AS execution
+)`
+
+/**
+ * Changes rows for which `mayChange` holds: `mail` -1 marks them, and what is below it one that continues as new at the
+ * place -2 - `mail`.
+ *
+ * An upsert, so that no join with the table has to be planned. A change of a row that is not there inserts one, which a
+ * trigger of the table removes within the statement.
+ */
+const change = (names: Names, mayChange: string): string =>
+  `${rows(names, `mail < 0 AND ${mayChange}`)}
   ON CONFLICT (id) DO UPDATE SET
     status = excluded.status,
     result = excluded.result,
@@ -220,8 +235,7 @@ const upsert = (names: Names, mayChange: string): string =>
     received = excluded.received,
     updated_at = excluded.updated_at,
     version = CASE WHEN excluded.mail < -1 THEN excluded.version ELSE old.version END,
-    base = CASE WHEN excluded.mail < -1 THEN -2 - excluded.mail ELSE old.base END
-  WHERE excluded.mail < 0`
+    base = CASE WHEN excluded.mail < -1 THEN -2 - excluded.mail ELSE old.base END`
 
 /**
  * The workers that are gone and own something. What live workers own is not looked at: they start and end executions
@@ -280,7 +294,7 @@ const claim = (names: Names): string =>
 ), kept AS (
   INSERT INTO ${names.journal} (execution, seq, token, at, entries)
   SELECT id, 1 + coalesce(
-    (SELECT seq FROM ${names.journal} WHERE execution = picked.id ORDER BY seq DESC LIMIT 1), -1),
+    (SELECT seq FROM ${names.journal} WHERE execution = picked.id ORDER BY seq DESC LIMIT 1), 0),
     $6::text, $4::timestamptz, $7::text
   FROM picked ORDER BY id
   ON CONFLICT (execution, seq) DO NOTHING
