@@ -140,8 +140,11 @@ export const make = Effect.fnUntraced(function*(
   const pause = Duration.toMillis(config.poll)
   // A start and a claim may meet any other process, so theirs is random. Each of them takes a place that is taken once:
   // who owns an execution since then is told by this place from all who ever own it, and counts for itself.
-  const token = (since?: number) =>
-    since === undefined ? `${instance}:${(tokens++).toString(36)}` : `${since.toString(36)}.${(tokens++).toString(36)}`
+  const token = (since?: number) => {
+    const count = (tokens++).toString(36)
+    if (since === undefined) return `${instance}:${count}`
+    return since === 1 ? count : `${since.toString(36)}.${count}`
+  }
 
   const lease = yield* Lease.make(
     store.encoded,

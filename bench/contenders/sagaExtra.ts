@@ -84,7 +84,8 @@ export const finished = Effect.fnUntraced(function*<E, R>(
   (id, name, status, payload, result, worker, wake_at, mail, received, created_at, updated_at, version, token,
     entries)
 SELECT 'S5/old-' || n, 'S5', 'completed', '{"id":"old"}', '{"done":{"id":5},"at":1}', NULL,
-  NULL, 0, 0, to_timestamp(n), to_timestamp(n), 1, 'load', '[{"start":true},{"do":"Step1"}]' FROM generate_series(1, ${count}) AS n`
+  NULL, 0, 0, to_timestamp(n), to_timestamp(n), 1, 'load', '[{"start":true},{"do":"Step1"}]'
+FROM generate_series(1, ${count}) AS n`
   ).unprepared
   yield* sql.unsafe(
     `INSERT INTO saga.saga_journal (execution, seq, token, at, entries)

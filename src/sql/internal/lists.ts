@@ -2,8 +2,9 @@
  * The text of a list for one query, and its parameters. Pure.
  *
  * What completed is looked up saga by saga, and what nobody runs status by status, each in the order of an index and no
- * further than the page; what somebody runs is in the memory of processes, so all of it is looked at. Tags that few executions have are looked up in their own index. A page picks ids
- * first, so that a search reads an index and not the table.
+ * further than the page; what somebody runs is in the memory of processes, so all of it is looked at. Tags that few
+ * executions have are looked up in their own index. A page picks ids first, so that a search reads an index and not the
+ * table.
  *
  * @since 0.1.0
  */

@@ -239,7 +239,8 @@ const rows = (names: Names.Names): ReadonlyArray<string> => {
   LEFT JOIN ${old("journal")} AS first ON first.execution = execution.id AND first.seq = 0`,
     `INSERT INTO ${names.journal} SELECT at, seq, execution, token, entries FROM ${old("journal")} WHERE seq > 0`,
     `DROP TABLE ${old("execution")}, ${old("journal")}`,
-    `CREATE INDEX saga_execution_due ON ${names.execution} (name, wake_at) WHERE worker IS NULL AND wake_at IS NOT NULL`,
+    `CREATE INDEX saga_execution_due ON ${names.execution} (name, wake_at)
+  WHERE worker IS NULL AND wake_at IS NOT NULL`,
     `CREATE INDEX saga_execution_owned ON ${names.execution} (worker) WHERE worker IS NOT NULL`,
     `CREATE INDEX saga_execution_unread ON ${names.execution} (worker) WHERE mail > received`,
     // An execution is in one of three at a time: owned, unowned, or completed; so a start and an end cost one each.
@@ -256,7 +257,7 @@ const rows = (names: Names.Names): ReadonlyArray<string> => {
       UNION ALL SELECT execution, seq, at, entries FROM ${names.journal}
     )`
     ),
-    `COMMENT ON TABLE ${names.execution} IS 'effect-saga: one row an execution: its start, where it stands, who runs it'`,
+    `COMMENT ON TABLE ${names.execution} IS 'effect-saga: one row an execution: its start, and where it stands'`,
     `COMMENT ON TABLE ${names.journal} IS 'effect-saga: one row a later append; never updated; see saga_entry'`,
     `COMMENT ON COLUMN ${names.execution}.tags IS 'effect-saga: what it is found by; null where it has none'`,
     `COMMENT ON COLUMN ${names.execution}.entries IS 'effect-saga: the first append, with its token'`,

@@ -13,7 +13,9 @@
 export interface Names {
   /** The schema itself, quoted. */
   readonly schema: string
+  /** One row an execution, with its first append. */
   readonly execution: string
+  /** One row a later append. */
   readonly journal: string
   readonly inbox: string
   /** The keys of what was ever sent. */
