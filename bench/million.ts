@@ -140,7 +140,7 @@ FROM (
   ).unprepared
   yield* sql.unsafe(
     `INSERT INTO ${table("saga_journal")} (execution, seq, token, at, entries)
-SELECT id, seq, '1.' || seq, created_at, '[{"did":"A","value":1}]'
+SELECT id, seq, seq::text, created_at, '[{"did":"A","value":1}]'
 FROM ${table("saga_execution")} CROSS JOIN generate_series(1, 2) AS seq WHERE id NOT LIKE '%new%'`
   ).unprepared
   // Not the load itself is measured: what it left to be written is written now.

@@ -82,7 +82,7 @@ export interface SagaWorker {
   readonly limits: Limits
   /** In milliseconds. */
   readonly poll: number
-  readonly token: (since?: number) => string
+  readonly token: (owned?: boolean) => string
   /** What runs here, by id. */
   readonly live: ReadonlyMap<string, Executor.Live>
   /** Lets this worker run a saga until the scope closes; then what it runs of it is drained. */
@@ -138,12 +138,11 @@ export const make = Effect.fnUntraced(function*(
   let stopping = false
   let stopped = false
   const pause = Duration.toMillis(config.poll)
-  // A start and a claim may meet any other process, so theirs is random. Each of them takes a place that is taken once:
-  // who owns an execution since then is told by this place from all who ever own it, and counts for itself.
-  const token = (since?: number) => {
+  // A start and a claim may meet those of any process, so theirs is random. Who takes over begins with a claim, at the
+  // place where the owner before would write next: an owner's own appends meet no other than that one, and are counted.
+  const token = (owned = false) => {
     const count = (tokens++).toString(36)
-    if (since === undefined) return `${instance}:${count}`
-    return since === 1 ? count : `${since.toString(36)}.${count}`
+    return owned ? count : `${instance}:${count}`
   }
 
   const lease = yield* Lease.make(

@@ -89,7 +89,7 @@ FROM generate_series(1, ${count}) AS n`
   ).unprepared
   yield* sql.unsafe(
     `INSERT INTO saga.saga_journal (execution, seq, token, at, entries)
-SELECT 'S5/old-' || n, seq, '1.' || seq, to_timestamp(n),
+SELECT 'S5/old-' || n, seq, seq::text, to_timestamp(n),
   '[{"did":"Step1","value":{"id":1,"state":"confirmed"}},{"do":"Step2"}]'
 FROM generate_series(1, ${count}) AS n CROSS JOIN generate_series(1, 5) AS seq`
   ).unprepared

@@ -78,11 +78,8 @@ export interface Options {
   readonly worker: string
   /** Whether the lease holds. */
   readonly mayAct: () => boolean
-  /**
-   * A token that no other append of this execution has. `since` is the first place in its journal that is this owner's
-   * own: whoever owned it before or comes after has another one.
-   */
-  readonly token: (since?: number) => string
+  /** A token that tells an append from all others that may race for its place; short for those of an owner. */
+  readonly token: (owned?: boolean) => string
   /** A new execution with its payload, or one that was claimed at this `seq`. */
   readonly from:
     | { readonly _tag: "Start"; readonly create: NonNullable<Append["create"]> }
@@ -372,7 +369,7 @@ const flush = Effect.fnUntraced(function*(driver: Driver) {
   const written = yield* Effect.exit(options.writer.append({
     execution: core.id,
     seq: run.seq,
-    token: options.token(create === undefined ? since(options) : undefined),
+    token: options.token(create === undefined),
     at: core.at,
     entries: Notation.encode(entries, core.at),
     create,
@@ -388,9 +385,6 @@ const flush = Effect.fnUntraced(function*(driver: Driver) {
   driver.durableEnd = run.end !== undefined
   for (const waiter of waiters) waiter()
 })
-
-/** The first place after its start or its claim. */
-const since = ({ from }: Options): number => from._tag === "Start" ? 1 : from.seq + 1
 
 /** The store refused this append for good, or the lease ended before it answered. */
 const refused = (run: Run.Run, cause: Cause.Cause<StoreError>): void => {

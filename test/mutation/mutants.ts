@@ -21,6 +21,7 @@ const lock = ["test/semantics/lock.test.ts", "test/internal/journalWriter.test.t
 const doubt = ["test/semantics/doubt.test.ts"]
 const replay = ["test/semantics/replay.test.ts", "test/semantics/body.test.ts"]
 const rollback = ["test/semantics/rollback.test.ts", "test/semantics/compensation.test.ts"]
+const notation = ["test/internal/notation.test.ts"]
 const inspector = ["test/SagaInspector.test.ts"]
 const signals = ["test/semantics/signals.test.ts"]
 const races = ["test/semantics/race.test.ts"]
@@ -52,6 +53,13 @@ export const mutants: ReadonlyArray<Mutant> = [
     find: "entries: Notation.encode(entries, core.at),",
     replace: "entries: Notation.encode(entries.length > 1 ? entries.slice(0, -1) : entries, core.at),",
     tests: replay
+  },
+  {
+    bug: "every entry of an append gets its time",
+    file: "src/internal/notation.ts",
+    find: "value === shared :",
+    replace: "shared !== undefined :",
+    tests: notation
   },
   {
     bug: "the store keeps two appends at one place",
