@@ -142,6 +142,11 @@ const heads = new Map(
   (Object.keys(forms) as Array<Tag>).map((tag) => [tag, `{${JSON.stringify(forms[tag].word ?? tag)}:`])
 )
 
+/** `,"value":` of the fields that most entries have. */
+const fieldHeads = new Map(
+  ["at", "attempt", "error", "kind", "occurrence", "path", "scope", "value"].map((field) => [field, `,"${field}":`])
+)
+
 /** Whether every store gives this time back as it was: they keep whole milliseconds, and not all of them. */
 const isKept = (at: number): boolean => Number.isInteger(at) && at >= 0 && at <= 8.64e15
 
@@ -156,7 +161,7 @@ const write = (entry: Readonly<Journal.Entry>, shared: number | undefined): stri
     if (value === undefined || (field === "at" ? value === shared : usual !== undefined && value === usual[field])) {
       continue
     }
-    text += `,${JSON.stringify(field)}:${JSON.stringify(value)}`
+    text += (fieldHeads.get(field) ?? `,${JSON.stringify(field)}:`) + JSON.stringify(value)
   }
   return `${text}}`
 }
