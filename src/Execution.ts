@@ -117,6 +117,43 @@ export interface RaceRequest {
 }
 
 /**
+ * An execution of its own that the body starts, and whose end it waits for.
+ *
+ * **Details**
+ *
+ * `error`: how what it fails with is stored. `undone`: what its parent does where it rolled back although it did not
+ * fail. `fallible`: whether it may fail with a declared error. `compensation`: what undoes it once it has completed.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ChildRequest {
+  readonly _tag: "Child"
+  readonly name: string
+  readonly saga: ChildSaga
+  readonly payload: unknown
+  readonly success: Codec
+  readonly error: Codec
+  readonly undone: "park" | "fail"
+  readonly fallible: boolean
+  readonly compensation: Compensation | undefined
+}
+
+/**
+ * What starts an execution of a saga.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ChildSaga {
+  readonly tag: string
+  readonly version: number
+  readonly deadline: Duration.Duration | undefined
+  readonly payload: Codec
+  readonly tags: (payload: unknown) => Readonly<Record<string, string>>
+}
+
+/**
  * A signal as its receiver gets it.
  *
  * @category models
@@ -153,6 +190,7 @@ export type Request =
   | { readonly _tag: "Version"; readonly change: string; readonly min: number; readonly max: number }
   | ReceiveRequest
   | RaceRequest
+  | ChildRequest
 
 // ---------------------------------------------------------------------------------------------------------------------
 // services

@@ -43,12 +43,20 @@ const beating = {
 
 /**
  * How a step relates to the point of no return. `onRollback` acts only in its compensation, `onCommit` only when the
- * saga can no longer roll back.
+ * saga can no longer roll back. A `child` is an execution of its own.
  *
  * @category models
  * @since 0.1.0
  */
-export const Kind = Schema.Literals(["compensable", "readonly", "retryable", "pivot", "onRollback", "onCommit"])
+export const Kind = Schema.Literals([
+  "compensable",
+  "readonly",
+  "retryable",
+  "pivot",
+  "onRollback",
+  "onCommit",
+  "child"
+])
 
 /**
  * @category models
@@ -147,24 +155,6 @@ const resolving = {
   park: Schema.optionalKey(Schema.Int)
 }
 
-/**
- * A message to the owner of an execution: only the owner appends, everybody else writes into the inbox.
- *
- * @category models
- * @since 0.1.0
- */
-export const Mail = Schema.Union([
-  Schema.TaggedStruct("Cancel", { reason: Schema.optionalKey(Schema.String) }),
-  Schema.TaggedStruct("Resolve", resolving),
-  Schema.TaggedStruct("Signal", { signal: Schema.String, payload: Schema.Json })
-])
-
-/**
- * @category models
- * @since 0.1.0
- */
-export type Mail = typeof Mail.Type
-
 const parked = {
   ...at,
   reason: ParkReason,
@@ -192,6 +182,29 @@ export const End = Schema.Union([
 export type End = typeof End.Type
 
 /**
+ * A message to the owner of an execution: only the owner appends, everybody else writes into the inbox.
+ *
+ * **Details**
+ *
+ * `Child`: what became of an execution that this one started. Without `end` it was parked and goes on.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const Mail = Schema.Union([
+  Schema.TaggedStruct("Cancel", { reason: Schema.optionalKey(Schema.String) }),
+  Schema.TaggedStruct("Resolve", resolving),
+  Schema.TaggedStruct("Signal", { signal: Schema.String, payload: Schema.Json }),
+  Schema.TaggedStruct("Child", { child: Schema.String, end: Schema.optionalKey(End) })
+])
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type Mail = typeof Mail.Type
+
+/**
  * An end from the JSON text in an execution's row.
  *
  * @category models
@@ -213,11 +226,12 @@ const decodeExpandedEnd = Schema.decodeUnknownEffect(End)
  * it is read back and never computed again. `found`: a `check` found that it had happened. `mail` is the number of the
  * inbox row that the entry answers, and which goes with it. `deadline` is a time as well. An absent `version` is 1. The
  * name of what was published is its key. A `Suspended` without `wakeAt` waits for a message alone. `losers` are the
- * scopes that a race leaves to be undone. `MailUndelivered` says what nobody received before the end, and may follow
- * it; without `message` nobody could read it. `ContinuedAsNew` begins the journal anew: nothing before it counts for
- * the body, and its `generation` (from 1) is part of every key; `parks` is how often it was parked before. A
- * heartbeat's `details` are those that its attempt gave last, absent where it gave none; it came at `beatAt`, where
- * that was before the entry.
+ * scopes that a race leaves to be undone. `parent` is the execution that started this one, `child` one that this
+ * execution started; `undo`: it holds a compensation once that has completed. `MailUndelivered` says what nobody
+ * received before the end, and may follow it; without `message` nobody could read it. `ContinuedAsNew` begins the
+ * journal anew: nothing before it counts for the body, and its `generation` (from 1) is part of every key; `parks` is
+ * how often it was parked before. A heartbeat's `details` are those that its attempt gave last, absent where it gave
+ * none; it came at `beatAt`, where that was before the entry.
  *
  * @category models
  * @since 0.1.0
@@ -227,7 +241,8 @@ export const Entry = Schema.Union([
   Schema.TaggedStruct("SagaStarted", {
     ...at,
     deadline: Schema.optionalKey(Schema.Number),
-    version: Schema.optionalKey(Schema.Int)
+    version: Schema.optionalKey(Schema.Int),
+    parent: Schema.optionalKey(Schema.String)
   }),
   Schema.TaggedStruct("Claimed", { ...at, worker: Schema.String }),
   Schema.TaggedStruct("StepStarted", { ...at, ...ref, kind: Kind, scope: Schema.optionalKey(Schema.String) }),
@@ -308,6 +323,17 @@ export const Entry = Schema.Union([
     signal: Schema.String,
     value: Schema.Json
   }),
+  Schema.TaggedStruct("ChildStarted", {
+    ...at,
+    ...ref,
+    child: Schema.String,
+    undo: Schema.optionalKey(Schema.Literal(true)),
+    scope: Schema.optionalKey(Schema.String)
+  }),
+  Schema.TaggedStruct("ChildCancelRequested", { ...at, ...ref }),
+  Schema.TaggedStruct("ChildParked", { ...at, ...ref, mail: Schema.Int, reason: ParkReason }),
+  Schema.TaggedStruct("ChildResumed", { ...at, ...ref, mail: Schema.Int }),
+  Schema.TaggedStruct("ChildEnded", { ...at, ...ref, mail: Schema.Int, end: End }),
   Schema.TaggedStruct("RaceWon", { ...at, ...ref, winner: Schema.Int, losers: Schema.Array(Schema.String) }),
   Schema.TaggedStruct("ContinuedAsNew", {
     ...at,
@@ -315,7 +341,8 @@ export const Entry = Schema.Union([
     generation: Schema.Int,
     deadline: Schema.optionalKey(Schema.Number),
     version: Schema.optionalKey(Schema.Int),
-    parks: Schema.optionalKey(Schema.Int)
+    parks: Schema.optionalKey(Schema.Int),
+    parent: Schema.optionalKey(Schema.String)
   }),
   Schema.TaggedStruct("MailUndelivered", { ...at, mail: Schema.Int, message: Schema.optionalKey(Mail) }),
   ...End.members
@@ -403,7 +430,29 @@ export interface StepState {
   error: Schema.Json | undefined
   /** A person said how it ended. */
   resolvedBy: ResolvedBy | undefined
+  /** The execution that it is, where it is one of its own. */
+  readonly child: ChildState | undefined
   compensation: CompensationState
+}
+
+/**
+ * What the journal says about an execution that this one started.
+ *
+ * **Details**
+ *
+ * `cancelled`: it was asked to roll back by this one. `parked`: why it waits for a person, as far as it has said.
+ * `end`: how it ended.
+ *
+ * @category state
+ * @since 0.1.0
+ */
+export interface ChildState {
+  readonly execution: string
+  /** It is undone once it has completed. */
+  readonly undo: boolean
+  cancelled: boolean
+  parked: ParkReason | undefined
+  end: End | undefined
 }
 
 /**
@@ -631,7 +680,8 @@ export {
  * not happen, and nobody asks for it any more.
  *
  * Times and `duration` are in milliseconds; `endedAt` and `duration` are undefined while it runs. `attempts` counts
- * those that have ended. `value` and `error` are in their stored form. `heartbeat` is the last one that is durable.
+ * those that have ended. `child` is set where it is an execution of its own. `value` and `error` are in their stored
+ * form. `heartbeat` is the last one that is durable.
  *
  * @category records
  * @since 0.1.0
@@ -652,6 +702,18 @@ export interface StepRecord {
   /** What the last attempt that did not succeed said. */
   readonly message: string | undefined
   readonly resolvedBy: ResolvedBy | undefined
+  readonly child: ChildRecord | undefined
+}
+
+/**
+ * A child as people read it: which execution it is, and why it is parked, if it has said so.
+ *
+ * @category records
+ * @since 0.1.0
+ */
+export interface ChildRecord {
+  readonly execution: string
+  readonly parked: ParkReason | undefined
 }
 
 /**

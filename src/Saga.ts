@@ -23,7 +23,6 @@ import type {
   Again,
   AnError,
   Backward,
-  Between,
   Deciding,
   DefaultTimeout,
   ErrorOf,
@@ -42,8 +41,7 @@ import type {
   Undoable,
   Unsent,
   Uses,
-  UsesOf,
-  Versions
+  UsesOf
 } from "./internal/types.ts"
 import type * as Journal from "./Journal.ts"
 import type { SagaError } from "./SagaError.ts"
@@ -521,40 +519,42 @@ export const publish = <const Key extends string, const Value>(
     )
   )
 
-/**
- * Which version of a change this execution goes by: what lets a body change while executions of it are open.
- *
- * **Details**
- *
- * The first time that an execution comes to `change` it takes `max`, and journals that. From then on the answer is the
- * same, everywhere in the body and after every crash. An execution that was past this place before the change was made
- * takes `min`: its journal says what the body did without it. So the body keeps both ways until no open execution goes
- * by the old one; then `min` is raised, and when it has reached `max` the call may be taken out. A version below `min`
- * or above `max` in a journal parks the execution (`Nondeterminism`), and nothing is executed.
- *
- * `min` and `max` are whole numbers from 0 to 999. Without a journal (`Saga.transact`) the answer is `max`.
- *
- * **Gotchas**
- *
- * Give each change a name of its own: a name that was used before is answered as before. An execution that has not come
- * to this place when the change is deployed takes `max`, also where it is in the middle of what surrounds it.
- *
- * @category combinators
- * @since 0.1.0
- */
-export const version = <const Change extends string, const Min extends number, const Max extends number>(
-  change: Literal<Change>,
-  range: { readonly min: Min; readonly max: Max } & Versions<Min, Max>
-): Effect.Effect<Between<Min, Max>, never, Execution.Execution> =>
-  Effect.withFiber((fiber) =>
-    Execution.Execution.use((execution) => {
-      const { max, min } = range
-      return Effect.map(
-        Effect.orDie(execution.ask({ _tag: "Version", change, min, max }, fiber)),
-        (version) => version as Between<Min, Max>
-      )
-    })
-  )
+export {
+  /**
+   * Which version of a change this execution goes by: what lets a body change while executions of it are open.
+   *
+   * @category combinators
+   * @since 0.1.0
+   */
+  version
+} from "./internal/version.ts"
+
+export {
+  /**
+   * Starts an execution of another saga, or joins the one that was started here before, and waits for its end.
+   *
+   * @category combinators
+   * @since 0.1.0
+   */
+  child,
+  /**
+   * How a child is started, and what becomes of it.
+   *
+   * @category options
+   * @since 0.1.0
+   */
+  type ChildOptions
+} from "./internal/child.ts"
+
+export {
+  /**
+   * A child rolled back for another reason than an error of its own: everything that it did is undone.
+   *
+   * @category errors
+   * @since 0.1.0
+   */
+  ChildRolledBack
+} from "./internal/childRolledBack.ts"
 
 /**
  * The names of the steps that have happened and are not undone, in the order in which they happened: from the journal,

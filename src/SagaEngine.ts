@@ -22,6 +22,7 @@ import * as Notation from "./internal/notation.ts"
 import { failure, reading } from "./internal/reading.ts"
 import { rehearse, resultIssue } from "./internal/recovery.ts"
 import * as SagaStarted from "./internal/started.ts"
+import { sameJson } from "./internal/starting.ts"
 import { storable } from "./internal/storable.ts"
 import * as Journal from "./Journal.ts"
 import * as SagaError from "./SagaError.ts"
@@ -360,6 +361,8 @@ const request = (mail: Journal.Mail): string => {
       return "a resume"
     case "Signal":
       return `signal ${mail.signal}`
+    case "Child":
+      return "news of a child"
   }
 }
 
@@ -404,15 +407,3 @@ const encodePayload = Effect.fnUntraced(function*(
   const text = storable(json, storableLimits)
   return Result.isSuccess(text) ? text.success : yield* invalid(text.failure.message)
 })
-
-/** Whether two JSON texts say the same, whatever the order of their keys. */
-const sameJson = (left: string, right: string): boolean => left === right || canonical(left) === canonical(right)
-
-const canonical = (text: string): string =>
-  JSON.stringify(
-    JSON.parse(text),
-    (_key, value: unknown) =>
-      value !== null && typeof value === "object" && !Array.isArray(value)
-        ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => a < b ? -1 : 1))
-        : value
-  )

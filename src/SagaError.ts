@@ -22,7 +22,8 @@ import * as Schema from "effect/Schema"
  * step happened. `Defect`: a bug in the body, a step or a compensation. `Nondeterminism`: the body asked for something
  * else than the journal holds. `Undecodable`, `Unencodable`: a stored value does not fit its schema, or a value cannot
  * be stored. `RecoveryExhausted`: claimed again and again without progress. `Exhausted`: the schedule of a step past
- * the point of no return ended.
+ * the point of no return ended. `Child`: an execution that it started could not be, or ended in a way that says neither
+ * a result nor an error.
  *
  * @category models
  * @since 0.1.0
@@ -36,7 +37,8 @@ export const ParkReason = Schema.Union([
   Schema.TaggedStruct("Undecodable", { what: Schema.String, message: Schema.String }),
   Schema.TaggedStruct("Unencodable", { what: Schema.String, message: Schema.String }),
   Schema.TaggedStruct("RecoveryExhausted", { claims: Schema.Int }),
-  Schema.TaggedStruct("Exhausted", { step: Schema.String, message: Schema.String })
+  Schema.TaggedStruct("Exhausted", { step: Schema.String, message: Schema.String }),
+  Schema.TaggedStruct("Child", { step: Schema.String, child: Schema.String, message: Schema.String })
 ])
 
 /**
@@ -497,5 +499,7 @@ export const describe = (reason: ParkReason): string => {
       return `it was claimed ${reason.claims} times without progress`
     case "Exhausted":
       return `the schedule of ${reason.step} ended: ${reason.message}`
+    case "Child":
+      return `its child ${reason.child} (${reason.step}) ${reason.message}`
   }
 }

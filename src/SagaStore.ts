@@ -196,6 +196,12 @@ export interface Append {
    * @default none
    */
   readonly answered?: ReadonlyArray<number> | undefined
+  /**
+   * A message to another execution that goes with this append, as `send` would put it.
+   *
+   * @default none
+   */
+  readonly tell?: { readonly execution: string; readonly message: string } | undefined
 }
 
 /**
@@ -272,6 +278,11 @@ export interface Encoded {
    * A row without an owner whose `mail` is beyond the new `received` becomes due at `at`: mail that came in after its
    * owner last looked is not slept on, and not lost where the execution ends. `row.wakeAt` applies where it is earlier.
    * Messages in `answered` are in no inbox from then on; of an element that is refused, they stay.
+   *
+   * `tell` reaches its receiver exactly if the element is kept: it is counted and lies in the inbox, under the next
+   * number, as soon as the entries can be read; a receiver without an owner becomes due at `at`. A receiver that has
+   * ended (`completed`, `rolledback`, `abandoned`) or was never started gets nothing, and the element is kept all the
+   * same. Several elements may tell one receiver, and it may be in the batch itself.
    *
    * **Gotchas**
    *

@@ -30,6 +30,7 @@ import * as JournalWriter from "./internal/journalWriter.ts"
 import * as Lease from "./internal/lease.ts"
 import * as limits from "./internal/limits.ts"
 import * as Notation from "./internal/notation.ts"
+import * as Starting from "./internal/starting.ts"
 import { type Append, SagaStore, type StoreError } from "./SagaStore.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -165,6 +166,42 @@ export const make = Effect.fnUntraced(function*(
     })
   }
 
+  const starting: Starting.Starting = Starting.make({
+    store,
+    writer,
+    token,
+    now: () => clock.currentTimeMillisUnsafe(),
+    run: Effect.fnUntraced(function*({ id, parent, saga }, create) {
+      const running = live.get(id)
+      if (running !== undefined) {
+        yield* Deferred.await(running.started)
+        return false
+      }
+      const registered = handlers.of(saga.tag, saga.version)
+      const ending = launch(id, registered, { _tag: "Start", create, parent })?.started
+      const started = ending === undefined ? { _tag: "Left" as const } : yield* Deferred.await(ending)
+      switch (started?._tag) {
+        case undefined:
+        case "Ended":
+        case "Continued":
+        case "Suspended":
+          return true
+        case "Exists":
+          return false
+        case "Left":
+          return undefined
+        case "Failed":
+          return yield* started.error
+      }
+    }),
+    notify: (id) => {
+      const one = live.get(id)
+      one?.notify()
+      return one !== undefined
+    },
+    poke: Effect.sync(() => work.openUnsafe())
+  })
+
   const launch = (
     id: string,
     registered: Handlers.Registered | undefined,
@@ -180,6 +217,7 @@ export const make = Effect.fnUntraced(function*(
       store,
       writer,
       worker,
+      starting,
       mayAct: () => lease.holds() && lease.worker() === worker,
       token,
       from

@@ -22,7 +22,8 @@ const ranks: ReadonlyArray<ReadonlyArray<string>> = [
     "internal/heap",
     "internal/codec",
     "internal/storable",
-    "internal/timedOut"
+    "internal/timedOut",
+    "internal/childRolledBack"
   ],
   [
     "Journal",
@@ -55,6 +56,8 @@ const ranks: ReadonlyArray<ReadonlyArray<string>> = [
     "internal/continueAsNew",
     "internal/race",
     "internal/scoped",
+    "internal/child",
+    "internal/version",
     "internal/body",
     "internal/definition",
     "internal/transact"
@@ -62,6 +65,8 @@ const ranks: ReadonlyArray<ReadonlyArray<string>> = [
   ["SagaStore", "internal/memory"],
   [
     "internal/core",
+    "internal/starting",
+    "internal/children",
     "internal/receiving",
     "internal/timing",
     "internal/heartbeat",

@@ -142,7 +142,9 @@ export const make = (
     Effect.callback<unknown, unknown>((resume) => {
       if (closed) return resume(Effect.interrupt)
       const name = requestName(request)
-      const place = paths.place(fiber, request._tag === "Step" ? name : undefined, `${request._tag}|${name}`)
+      // A child is a step of the journal, and shares its names.
+      const isStep = request._tag === "Step" || request._tag === "Child"
+      const place = paths.place(fiber, isStep ? name : undefined, `${isStep ? "Step" : request._tag}|${name}`)
       if (place._tag === "Refused") {
         violation ??= `${name} ${place.reason}`
         return active()
@@ -275,6 +277,7 @@ export const make = (
 export const requestName = (request: Execution.Request): string => {
   switch (request._tag) {
     case "Step":
+    case "Child":
     case "Timer":
     case "Receive":
     case "Race":

@@ -25,6 +25,7 @@ import * as Step from "../Step.ts"
 import type { Asked } from "./body.ts"
 import type { Handler } from "./engine.ts"
 import type { Heart } from "./heartbeat.ts"
+import type { Starting } from "./starting.ts"
 import { type Limits as StorableLimits, storable, type Unstorable } from "./storable.ts"
 
 /**
@@ -120,9 +121,10 @@ export interface Core {
   readonly clock: Clock.Clock
   readonly intercept: typeof Execution.Interceptor["Service"]
   readonly limits: Limits
+  readonly starting: Starting
   /** What the body's root fiber runs with. */
   bodyContext: Context.Context<never> | undefined
-  /** How often the execution has continued as new. */
+  /** How often the execution has continued as new: part of every key that it makes. */
   generation: number
   /** The `seq` of the claim under which this process acts. */
   epoch: number
@@ -173,7 +175,9 @@ export interface Core {
  * @category constructors
  * @since 0.1.0
  */
-export const make = (options: Pick<Core, "id" | "handler" | "context" | "limits" | "mayAct">): Core => ({
+export const make = (
+  options: Pick<Core, "id" | "handler" | "context" | "limits" | "mayAct" | "starting">
+): Core => ({
   ...options,
   clock: Context.get(options.context, Clock.Clock),
   intercept: Context.get(options.context, Execution.Interceptor),
@@ -448,6 +452,16 @@ export const stepKey = (core: Core, ref: Journal.Ref, refusals: number): string 
  */
 // Persistent: participants store it.
 export const compensationKey = (core: Core, ref: Journal.Ref): string => `${base(core, ref)}/compensation`
+
+/**
+ * The id of an execution of saga `tag` that this one starts: the same whoever starts it, and however often.
+ *
+ * @category keys
+ * @since 0.1.0
+ */
+// Persistent: the primary key of every child.
+export const childId = (core: Core, tag: string, ref: Journal.Ref): ExecutionId.ExecutionId =>
+  ExecutionId.make(tag, base(core, ref))
 
 /**
  * A value as the journal keeps it, or why it cannot.

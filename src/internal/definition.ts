@@ -77,7 +77,7 @@ export const define = <
     register((payload) =>
       Effect.flatMap(attempt(payload), (value) => Effect.andThen(pointOfNoReturn, settle(value as never, payload)))
     )
-  return {
+  const saga = {
     ...messages(definition),
     [TypeId]: TypeId,
     tag,
@@ -112,11 +112,23 @@ export const define = <
       })
     })
   } as unknown as Saga<Tag, P, S, E, CE, Pub>
+  definitions.set(saga, definition)
+  return saga
 }
+
+/**
+ * What is behind a saga that was made here.
+ *
+ * @category destructors
+ * @since 0.1.0
+ */
+export const definitionOf = (saga: object): Definition | undefined => definitions.get(saga)
 
 // ---------------------------------------------------------------------------------------------------------------------
 // internal
 // ---------------------------------------------------------------------------------------------------------------------
+
+const definitions = new WeakMap<object, Definition>()
 
 const pointOfNoReturn = Effect.withFiber((fiber) =>
   Effect.flatMap(Execution.Execution, (execution) => execution.ask({ _tag: "PointOfNoReturn" }, fiber))

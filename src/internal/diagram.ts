@@ -83,6 +83,16 @@ export const events = (scene: Scene.Scene, entry: Entry): ReadonlyArray<Event> =
       return isHook(scene.state.steps.get(refKey(entry))?.kind) ? [] : stepEvents(scene, entry)
     case "StepWithdrawn":
       return [event(scene, "Lost", entry, "withdrawn", false)]
+    case "ChildStarted":
+      return [event(scene, "Ask", entry, "starts it", false)]
+    case "ChildCancelRequested":
+      return [event(scene, "Ask", entry, "cancel", false)]
+    case "ChildParked":
+      return [event(scene, "Lost", entry, `parked, because ${describe(entry.reason)}`, false)]
+    case "ChildResumed":
+      return [event(scene, "Answer", entry, "goes on", false)]
+    case "ChildEnded":
+      return [childEvent(scene, entry)]
     case "CompensationAttemptFailed":
     case "CompensationSucceeded":
     case "CompensationFailed":
@@ -232,6 +242,20 @@ const stepEvents = (
         case "defect":
           return [...tries, answer("Lost", `died, ${Wording.message(entry.message)}`)]
       }
+  }
+}
+
+const childEvent = (scene: Scene.Scene, entry: EntryOf<"ChildEnded">): Event => {
+  const { end } = entry
+  switch (end._tag) {
+    case "SagaCompleted":
+      return event(scene, "Answer", entry, "completed", false)
+    case "SagaRolledBack":
+      return event(scene, "Lost", entry, `rolled back, because ${Wording.because(end.cause)}`, false)
+    case "SagaParked":
+      return event(scene, "Lost", entry, `parked, because ${describe(end.reason)}`, false)
+    case "SagaAbandoned":
+      return event(scene, "Lost", entry, `abandoned by ${Wording.person(end.actor)}`, false)
   }
 }
 

@@ -33,6 +33,7 @@ import * as Notation from "./notation.ts"
 import * as Recovery from "./recovery.ts"
 import * as Run from "./run.ts"
 import * as SagaStarted from "./started.ts"
+import * as Starting from "./starting.ts"
 import * as Suspension from "./suspension.ts"
 import * as Undoing from "./undoing.ts"
 
@@ -76,13 +77,14 @@ export interface Options {
   readonly store: SagaStore["Service"]
   readonly writer: JournalWriter
   readonly worker: string
+  readonly starting: Starting.Starting
   /** Whether the lease holds. */
   readonly mayAct: () => boolean
   /** A token that tells an append from all others that may race for its place; short for those of an owner. */
   readonly token: (owned?: boolean) => string
   /** A new execution with its payload, or one that was claimed at this `seq`. */
   readonly from:
-    | { readonly _tag: "Start"; readonly create: NonNullable<Append["create"]> }
+    | { readonly _tag: "Start"; readonly create: NonNullable<Append["create"]>; readonly parent?: string }
     | { readonly _tag: "Claim"; readonly seq: number }
 }
 
@@ -187,6 +189,7 @@ const drive = Effect.fnUntraced(function*(driver: Driver, onPayload: (text: stri
     // What was sent to it is durable before a step in flight is settled for it.
     if (run.ending === undefined && core.pending.some(settles)) yield* flush(driver)
   } else {
+    run.parent = options.from.parent
     yield* begin(run, options.from.create.payload)
   }
   while (!driver.abandoned) {
@@ -225,7 +228,7 @@ const settles = (entry: Journal.Entry): boolean =>
 const begin = Effect.fnUntraced(function*(run: Run.Run, payloadText: string) {
   const { body, core, handler } = run
   const at = Core.now(core)
-  const started = SagaStarted.entry(handler.definition, at)
+  const started = SagaStarted.entry(handler.definition, at, run.parent)
   Core.record(core, started)
   Run.watchDeadline(run, started.deadline)
   body.setTime(at)
@@ -366,6 +369,7 @@ const flush = Effect.fnUntraced(function*(driver: Driver) {
   let answered: Array<number> | undefined
   for (const entry of entries) if ("mail" in entry) (answered ??= []).push(entry.mail)
   core.rowChanged = false
+  const told = telling(run)
   const written = yield* Effect.exit(options.writer.append({
     execution: core.id,
     seq: run.seq,
@@ -374,7 +378,8 @@ const flush = Effect.fnUntraced(function*(driver: Driver) {
     entries: Notation.encode(entries, core.at),
     create,
     row: withRow ? row : undefined,
-    ...(answered === undefined ? undefined : { answered })
+    ...(answered === undefined ? undefined : { answered }),
+    ...(told === undefined ? undefined : { tell: told })
   }))
   if (Exit.isFailure(written)) return refused(run, written.cause)
   if (written.value === "Lost") {
@@ -383,8 +388,19 @@ const flush = Effect.fnUntraced(function*(driver: Driver) {
   }
   if (run.seq++ === 0) Deferred.doneUnsafe(started, Exit.succeed(undefined))
   driver.durableEnd = run.end !== undefined
+  if (told !== undefined) yield* core.starting.told(told.execution)
   for (const waiter of waiters) waiter()
 })
+
+/** What goes to who started it: its end, that it is parked and why, and that it goes on. */
+const telling = (run: Run.Run): Append["tell"] => {
+  const { core, end, parent } = run
+  if (parent === undefined) return undefined
+  const now = end?._tag === "SagaParked" ? JSON.stringify(end.reason) : undefined
+  if (now === run.told && (end === undefined || end._tag === "SagaParked")) return undefined
+  run.told = now
+  return Starting.tell(core.id, parent, end)
+}
 
 /** The store refused this append for good, or the lease ended before it answered. */
 const refused = (run: Run.Run, cause: Cause.Cause<StoreError>): void => {

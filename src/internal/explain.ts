@@ -125,7 +125,7 @@ const open: ReadonlyArray<Ending> = ["running", "settling", "compensating"]
 const smooth: ReadonlyArray<Story.Mark> = ["started", "done", "withdrawn", "pivot", "waits", "told", "ended"]
 
 const hasHappened = ({ kind, status }: StepState): boolean =>
-  status === "succeeded" && (kind === "compensable" || kind === "retryable" || kind === "pivot")
+  status === "succeeded" && ["compensable", "retryable", "pivot", "child"].includes(kind)
 
 const textOf = (lines: ReadonlyArray<Story.Line>): string => {
   const times = lines.map(({ at }) => `+${Wording.duration(at)}`)

@@ -7,6 +7,7 @@
  */
 import * as Result from "effect/Result"
 import type {
+  End,
   Entry,
   EntryOf,
   FailedAttempt,
@@ -172,6 +173,12 @@ const step = (state: JournalState, entry: Entry): string | undefined => {
     case "StepFailed":
     case "StepWithdrawn":
       return stepEntry(state, entry)
+    case "ChildStarted":
+    case "ChildCancelRequested":
+    case "ChildParked":
+    case "ChildResumed":
+    case "ChildEnded":
+      return childEntry(state, entry)
     case "CompensationStarted":
     case "CompensationHeartbeat":
     case "CompensationAttemptFailed":
@@ -260,6 +267,9 @@ const wakes: ReadonlyArray<Entry["_tag"]> = [
   "CancelRequested",
   "Resolved",
   "ResolutionRefused",
+  "ChildParked",
+  "ChildResumed",
+  "ChildEnded",
   "SagaParked",
   "SagaAbandoned"
 ]
@@ -271,6 +281,9 @@ const looks: ReadonlyArray<Entry["_tag"]> = [
   "ResolutionRefused",
   "StepWithdrawn",
   "ParkRequested",
+  "ChildParked",
+  "ChildResumed",
+  "ChildEnded",
   "SagaParked",
   "MailUndelivered"
 ]
@@ -495,10 +508,7 @@ const stepEntry = (state: JournalState, entry: StepEntry): string | undefined =>
   if (entry._tag === "StepSucceeded") {
     known.status = "succeeded"
     known.value = entry.value
-    if (!state.pivotPassed && (known.kind === "compensable" || known.kind === "onRollback")) {
-      known.compensation.status = "held"
-      state.held.push(key)
-    }
+    hold(state, known, key)
   } else if (entry._tag === "StepFailed") {
     known.status = "failed"
     known.error = entry.error
@@ -508,9 +518,90 @@ const stepEntry = (state: JournalState, entry: StepEntry): string | undefined =>
   return undefined
 }
 
-const newStep = (entry: EntryOf<"StepStarted">): StepState => ({
+type ChildEntry = EntryOf<"ChildStarted" | "ChildCancelRequested" | "ChildParked" | "ChildResumed" | "ChildEnded">
+
+/** A child is a step that takes an execution of its own. */
+const childEntry = (state: JournalState, entry: ChildEntry): string | undefined => {
+  const key = refKey(entry)
+  const known = state.steps.get(key)
+  if ("mail" in entry) state.received = Math.max(state.received, entry.mail)
+  if (entry._tag === "ChildStarted") {
+    if (known !== undefined) return `a step ${refName(entry)} that started`
+    if (state.rollback !== undefined) return "an execution that rolls back"
+    state.steps.set(key, newStep(entry))
+    return undefined
+  }
+  if (known?.child === undefined) return `no child ${refName(entry)}`
+  if (known.status !== "started") return `a child ${refName(entry)} that ${known.status}`
+  const { child } = known
+  if (child.end !== undefined) return `a child ${refName(entry)} that ended`
+  switch (entry._tag) {
+    case "ChildCancelRequested":
+      child.cancelled = true
+      return undefined
+    case "ChildParked":
+      child.parked = entry.reason
+      return undefined
+    case "ChildResumed":
+      child.parked = undefined
+      return undefined
+    case "ChildEnded":
+      child.parked = undefined
+      child.end = entry.end
+      return endChild(state, known, key, entry)
+  }
+}
+
+const endChild = (
+  state: JournalState,
+  known: StepState,
+  key: string,
+  { at, end }: EntryOf<"ChildEnded">
+): undefined => {
+  const status = childOutcome(end, known.child?.cancelled === true)
+  if (status === undefined) return undefined
+  known.endedAt = at
+  known.status = status
+  if (end._tag === "SagaCompleted") {
+    known.attempted = 1
+    known.value = end.value
+    hold(state, known, key)
+  } else if (end._tag === "SagaRolledBack" && end.cause._tag === "Failed" && status === "failed") {
+    known.attempted = 1
+    known.error = end.cause.error
+  }
+  return undefined
+}
+
+/**
+ * What the end of a child says of it as a step; undefined where that does not follow: it rolled back although it did
+ * not fail and its parent did not ask for that, or somebody abandoned it.
+ *
+ * @category destructors
+ * @since 0.1.0
+ */
+export const childOutcome = (end: End, cancelled: boolean): "succeeded" | "failed" | "withdrawn" | undefined => {
+  switch (end._tag) {
+    case "SagaCompleted":
+      return "succeeded"
+    case "SagaRolledBack":
+      return cancelled ? "withdrawn" : end.cause._tag === "Failed" ? "failed" : undefined
+    case "SagaParked":
+    case "SagaAbandoned":
+      return undefined
+  }
+}
+
+/** What happened before the point of no return is undone if the saga rolls back. */
+const hold = (state: JournalState, { child, compensation, kind }: StepState, key: string): void => {
+  if (state.pivotPassed || (kind !== "compensable" && kind !== "onRollback" && child?.undo !== true)) return
+  compensation.status = "held"
+  state.held.push(key)
+}
+
+const newStep = (entry: EntryOf<"StepStarted" | "ChildStarted">): StepState => ({
   ref: ref_(entry.name, entry.path ?? "", entry.occurrence ?? 0),
-  kind: entry.kind,
+  kind: entry._tag === "ChildStarted" ? "child" : entry.kind,
   scope: entry.scope ?? "",
   startedAt: entry.at,
   endedAt: undefined,
@@ -522,6 +613,9 @@ const newStep = (entry: EntryOf<"StepStarted">): StepState => ({
   value: undefined,
   error: undefined,
   resolvedBy: undefined,
+  child: entry._tag === "StepStarted"
+    ? undefined
+    : { execution: entry.child, undo: entry.undo === true, cancelled: false, parked: undefined, end: undefined },
   compensation: {
     status: "none",
     startedAt: undefined,

@@ -19,6 +19,7 @@ import type { ParkReason } from "../SagaError.ts"
 import { TimedOut } from "../Step.ts"
 import * as Attempt from "./attempt.ts"
 import type { Asked } from "./body.ts"
+import * as Children from "./children.ts"
 import * as Core from "./core.ts"
 import * as Heartbeat from "./heartbeat.ts"
 import * as Receiving from "./receiving.ts"
@@ -62,7 +63,7 @@ export interface StepTask {
  * @category models
  * @since 0.1.0
  */
-export type Task = StepTask | Timing.TimerTask | Receiving.ReceiveTask
+export type Task = StepTask | Timing.TimerTask | Receiving.ReceiveTask | Children.ChildTask
 
 /**
  * What settles tasks: the executor.
@@ -133,6 +134,7 @@ export const acts = (request: StepRequest): boolean =>
  */
 export const start = (to: Settler, task: Task): void => {
   if (task.phase !== "ready") return
+  if (task._tag === "Child") return Core.emit(to.core, () => Children.start(to, task))
   if (task._tag === "Receive") return Receiving.start(to, task)
   if (task._tag === "Timer") return Timing.start(to, task)
   if (task.request.kind === "onRollback" || task.request.kind === "onCommit") {
@@ -164,6 +166,7 @@ export const start = (to: Settler, task: Task): void => {
 export const withdraw = (to: Settler, task: Task): Effect.Effect<void, never, unknown> | void => {
   if (task.phase === "done" || task.phase === "running") return
   if (task._tag === "Receive") return Receiving.withdraw(to, task)
+  if (task._tag === "Child") return Children.withdraw(to, task)
   if (task._tag === "Timer") return Timing.withdraw(to, task)
   const last = task.history.at(-1)
   if (task.phase === "ready") {

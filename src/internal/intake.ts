@@ -8,10 +8,11 @@
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type { RaceRequest, Request } from "../Execution.ts"
+import type { ChildRequest, RaceRequest, Request } from "../Execution.ts"
 import type * as Journal from "../Journal.ts"
 import * as Attempt from "./attempt.ts"
 import type * as Body from "./body.ts"
+import * as Children from "./children.ts"
 import * as Core from "./core.ts"
 import * as Forward from "./forward.ts"
 import * as Notes from "./notes.ts"
@@ -88,6 +89,8 @@ export const accept = (run: Run.Run, asked: Body.Asked): void => {
   switch (request._tag) {
     case "Step":
       return acceptStep(run, asked)
+    case "Child":
+      return acceptChild(run, asked, request)
     case "Timer": {
       const at = Core.now(core)
       const wakeAt = "time" in request.until ? request.until.time : at + request.until.millis
@@ -270,6 +273,26 @@ const acceptStep = (run: Run.Run, asked: Body.Asked): void => {
   })
   if (Forward.acts(request)) run.startDurable.push(task)
   else run.startNow.push(task)
+}
+
+const acceptChild = (run: Run.Run, asked: Body.Asked, request: ChildRequest): void => {
+  const { core } = run
+  if (core.pivotPassed && (request.compensation !== undefined || request.fallible)) {
+    const message = "after the point of no return no child may be started that can fail, or that would be undone"
+    return void Run.defect(run, asked.name, message)
+  }
+  const at = Core.now(core)
+  const task = Children.task(core, Run.keyOf(asked), asked, request, at, undefined)
+  run.tasks.set(task.key, task)
+  Core.record(core, {
+    _tag: "ChildStarted",
+    at,
+    ...task.ref,
+    child: task.id,
+    ...(request.compensation === undefined ? undefined : { undo: true }),
+    ...(asked.scope === "" ? undefined : { scope: asked.scope })
+  })
+  run.startDurable.push(task)
 }
 
 /** The types say so too; this is for what they could not see. */

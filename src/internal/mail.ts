@@ -11,6 +11,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Journal from "../Journal.ts"
 import type { Row, StoreError } from "../SagaStore.ts"
+import * as Children from "./children.ts"
 import * as Core from "./core.ts"
 import * as Replay from "./replay.ts"
 import { judge } from "./resolution.ts"
@@ -39,6 +40,11 @@ export const read = Effect.fnUntraced(function*(run: Run.Run) {
     if (message === undefined) continue
     if (message._tag === "Signal") {
       put(run, mail, message)
+      continue
+    }
+    if (message._tag === "Child") {
+      // One at a time: what follows from it happens before the next one is heard.
+      Core.emit(core, () => Children.hear(run.settler, childOf(run, message.child), mail, message))
       continue
     }
     if (message._tag === "Resolve") {
@@ -76,6 +82,10 @@ export const take = Effect.fnUntraced(function*(run: Run.Run, entries: ReadonlyA
       continue
     }
     const state = Result.getOrThrow(Journal.fold([...entries, ...core.pending]))
+    if (message._tag === "Child") {
+      Core.record(core, Children.news(Core.now(core), mail, message, openChild(state, message.child)))
+      continue
+    }
     const verdict = judge(state, message.resolution, message.park)
     if (verdict._tag === "Applies" || (message.resolution._tag === "Retry" && state.parking !== undefined)) {
       const answer = resolved(run, mail, message)
@@ -180,7 +190,22 @@ interface Letter {
   readonly message: Journal.Mail | undefined
 }
 
-/** What came in beyond `after`, and signals that lie there already; each is received once somebody looks at it. */
+/** What lies in the inbox until somebody takes it, however often it was looked at. */
+const stays: ReadonlyArray<Journal.Mail["_tag"]> = ["Signal", "Child"]
+
+const childOf = (run: Run.Run, execution: string): Children.ChildTask | undefined => {
+  for (const task of run.tasks.values()) if (task._tag === "Child" && task.id === execution) return task
+  return undefined
+}
+
+const openChild = (state: Journal.JournalState, execution: string) => {
+  for (const { child, ref, status } of state.steps.values()) {
+    if (child?.execution === execution && status === "started") return { ref, end: child.end }
+  }
+  return undefined
+}
+
+/** What came in beyond `after`, and what lies there already; each is received once somebody looks at it. */
 const inbox = Effect.fnUntraced(function*(
   run: Run.Run,
   after: number
@@ -190,7 +215,7 @@ const inbox = Effect.fnUntraced(function*(
   for (const { message, number } of mail) {
     const decoded = decode(message)
     const seen = number <= run.received
-    if (seen && (Result.isFailure(decoded) || decoded.success._tag !== "Signal")) continue
+    if (seen && (Result.isFailure(decoded) || !stays.includes(decoded.success._tag))) continue
     // What nobody can read must not hold up what comes after it, nor make a parked execution due for ever.
     if (Result.isFailure(decoded)) {
       yield* Effect.logError(`message ${number} to ${run.core.id} cannot be read and is skipped: ${message}`)

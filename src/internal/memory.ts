@@ -65,7 +65,7 @@ const updated = (row: Row, { continued, ...update }: RowUpdate, seq: number, at:
 })
 
 const memoryAppend = (state: Memory, append: Append): boolean => {
-  const { answered = [], at, create, entries, execution, row, seq, token } = append
+  const { answered = [], at, create, entries, execution, row, seq, tell, token } = append
   const journal = state.journals.get(execution) ?? []
   const last = journal.at(-1)?.seq ?? -1
   if (seq <= last && journal.some((stored) => stored.seq === seq)) return false
@@ -98,8 +98,19 @@ const memoryAppend = (state: Memory, append: Append): boolean => {
     putMessage(state, execution, { number: index + 1, message }, key)
   }
   if (before !== undefined && row !== undefined) state.executions.set(execution, updated(before, row, seq, at))
+  if (tell !== undefined) tellMessage(state, tell, at)
   return true
 }
+
+const tellMessage = (state: Memory, { execution, message }: NonNullable<Append["tell"]>, at: number): void => {
+  const row = state.executions.get(execution)
+  if (row === undefined || ended.includes(row.status)) return
+  putMessage(state, execution, { number: row.mail + 1, message }, undefined)
+  const wakeAt = row.worker === null ? dueBy(row.wakeAt, at) : row.wakeAt
+  state.executions.set(execution, { ...row, mail: row.mail + 1, wakeAt })
+}
+
+const ended: ReadonlyArray<Row["status"]> = ["completed", "rolledback", "abandoned"]
 
 const putMessage = (
   state: Memory,

@@ -29,7 +29,8 @@ export const stepRecords = (state: JournalState): ReadonlyArray<StepRecord> =>
       value,
       error,
       message: attempts.at(-1)?.message,
-      resolvedBy: known.resolvedBy
+      resolvedBy: known.resolvedBy,
+      child: known.child === undefined ? undefined : { execution: known.child.execution, parked: known.child.parked }
     })
   )
 

@@ -16,6 +16,7 @@ import { describe, type ParkReason } from "../SagaError.ts"
 import type { SagaStore, Status } from "../SagaStore.ts"
 import * as Attempt from "./attempt.ts"
 import * as Body from "./body.ts"
+import * as Children from "./children.ts"
 import * as Core from "./core.ts"
 import type { Recorded, Replayed } from "./engine.ts"
 import { isSettled } from "./fold.ts"
@@ -27,6 +28,7 @@ import * as Notes from "./notes.ts"
 import * as Receiving from "./receiving.ts"
 import * as Replay from "./replay.ts"
 import * as Run from "./run.ts"
+import * as Starting from "./starting.ts"
 import * as Undoing from "./undoing.ts"
 
 /**
@@ -55,9 +57,12 @@ export const recover = Effect.fnUntraced(function*(run: Run.Run, claimed: number
   if (Result.isFailure(journal)) {
     if (journal.failure._tag === "StoreError") return yield* journal.failure
     core.at = core.clock.currentTimeMillisUnsafe()
+    run.parent = yield* Starting.parentOf(store, core.id)
     return yield* unreadable(run, "an append", journal.failure.issue)
   }
   const entries = Journal.current(journal.success.appends.flatMap((_) => _.entries))
+  const [started] = entries
+  if (started?._tag === "SagaStarted" || started?._tag === "ContinuedAsNew") run.parent = started.parent
   core.at = entries.reduce((at, entry) => Math.max(at, entry.at), 0)
   // What is sent from now on comes with a notice, as to every execution that runs; what was seen before and nobody has
   // received lies there still.
@@ -83,7 +88,7 @@ export const resultIssue = Effect.fnUntraced(function*(
   const { handler, id, store } = options
   const row = yield* store.encoded.read(id)
   const journal = yield* store.journal(id)
-  const core = Core.make({ ...options, mayAct: () => false })
+  const core = Core.make({ ...options, mayAct: () => false, starting: Starting.nothing })
   const run = Run.make({ core, handler, store, mode: "replay", seq: journal.next })
   const entries = Journal.current(journal.appends.flatMap((_) => _.entries))
   const state = Journal.fold(entries)
@@ -93,6 +98,10 @@ export const resultIssue = Effect.fnUntraced(function*(
   yield* replay({ run, state: state.success, quiet: true, plan: Replay.plan(entries) }, entries, payload.value)
   const task = run.tasks.get(Replay.keys.step(step))
   run.body.close()
+  if (task?._tag === "Child") {
+    const exit = yield* Children.issueOf(core, task, value)
+    return typeof exit === "string" ? exit : undefined
+  }
   if (task?._tag !== "Step") return undefined
   return yield* Forward.issueOf(run.settler, task, value)
 }, Effect.catch(() => Effect.succeed(undefined)))
@@ -115,7 +124,7 @@ export const rehearse = Effect.fnUntraced(function*(
   const entries = Journal.current(all)
   const diverges = (reason: ParkReason, entry?: Journal.Entry): Replayed => ({ _tag: "Diverges", reason, entry })
   const { handler, store } = options
-  const core = Core.make({ ...options, mayAct: () => false })
+  const core = Core.make({ ...options, mayAct: () => false, starting: Starting.nothing })
   const run = Run.make({ core, handler, store, mode: "replay", seq: entries.length })
   const folded = Journal.fold(entries)
   if (Result.isFailure(folded)) {
@@ -189,6 +198,7 @@ const takeUp = Effect.fnUntraced(function*(
     return yield* unreadable(run, "an entry", `${before.failure.entry} cannot follow ${before.failure.state}`)
   }
   const wasParked = before.success.end
+  if (wasParked?._tag === "SagaParked") run.told = JSON.stringify(wasParked.reason)
   const answer = hasMail ? yield* Mail.take(run, entries) : undefined
   const all = [...entries, ...core.pending]
   const state = Result.getOrThrow(Journal.fold(all))
@@ -245,14 +255,18 @@ const settle = Effect.fnUntraced(function*(run: Run.Run, answer: Mail.Answer, en
   const { resolution } = answer
   if (resolution._tag !== "Resolve" && resolution._tag !== "Skip") return true
   const task = run.tasks.get(Replay.keys.step(resolution.step))
-  if (task?._tag !== "Step" || task.phase === "done") return true
-  const commit = task.request.kind === "retryable"
+  if ((task?._tag !== "Step" && task?._tag !== "Child") || task.phase === "done") return true
+  const commit = task._tag === "Step" && task.request.kind === "retryable"
   if (resolution._tag === "Skip" && !commit) {
-    Forward.leaveOut(run.settler, task)
+    if (task._tag === "Step") Forward.leaveOut(run.settler, task)
+    else Children.neverWas(run.settler, task)
     leaveAsItIs(run, end)
     return false
   }
-  const issue = yield* Forward.resolve(run.settler, task, resolution._tag === "Skip" ? null : resolution.value)
+  const value = resolution._tag === "Skip" ? null : resolution.value
+  const issue = task._tag === "Step"
+    ? yield* Forward.resolve(run.settler, task, value)
+    : yield* Children.resolve(run.settler, task, value)
   if (issue === undefined) return true
   refuseAnswer(run, answer, `this is not a result of ${Journal.refName(task.ref)}: ${issue}`)
   leaveAsItIs(run, end)
@@ -373,6 +387,11 @@ const intend = (
   const { request } = asked
   if (entry._tag === "StepStarted" && request._tag === "Step" && request.kind === entry.kind) {
     run.tasks.set(key, Forward.stepTask(key, asked, request, state.steps.get(Journal.refKey(entry)), quiet))
+  } else if (entry._tag === "ChildStarted" && request._tag === "Child") {
+    const known = state.steps.get(Journal.refKey(entry))?.child
+    const task = Children.task(run.core, key, asked, request, entry.at, known, quiet)
+    if (task.id !== entry.child || (request.compensation !== undefined) !== (entry.undo === true)) return false
+    run.tasks.set(key, task)
   } else if (entry._tag === "TimerSet" && request._tag === "Timer") {
     run.tasks.set(key, Intake.timerTask(key, asked, entry.wakeAt))
   } else if (entry._tag === "SignalAwaited" && request._tag === "Receive") {
@@ -427,7 +446,17 @@ const recorded = Effect.fnUntraced(function*(
   }
   if (task._tag === "Receive") return yield* receivedAgain(run, task, entry)
   if (task._tag === "Steps") return Undoing.undoneBy(run, task)
-  if (task._tag !== "Step" || (entry._tag !== "StepSucceeded" && entry._tag !== "StepFailed")) return Exit.void
+  if (task._tag === "Child" && entry._tag === "ChildEnded") return yield* Children.outcome(run.core, task, entry.end)
+  if (task._tag === "Child") return yield* decodeOutcome(run, task, entry)
+  return task._tag === "Step" ? yield* decodeOutcome(run, task, entry) : Exit.void
+})
+
+const decodeOutcome = Effect.fnUntraced(function*(
+  run: Run.Run,
+  task: Forward.StepTask | Children.ChildTask,
+  entry: Extract<Replay.Instruction, { _tag: "Answer" | "Keep" }>["entry"]
+) {
+  if (entry._tag !== "StepSucceeded" && entry._tag !== "StepFailed") return Exit.void
   const decode = entry._tag === "StepSucceeded"
     ? task.request.success.decode(entry.value)
     : task.request.error.decode(entry.error)
@@ -516,6 +545,8 @@ const describeAsked = (asked: Body.Asked): string => {
   switch (asked.request._tag) {
     case "Step":
       return `step ${Journal.refName(Core.refOf(asked))} (${asked.request.kind})`
+    case "Child":
+      return `child ${Journal.refName(Core.refOf(asked))} of ${asked.request.saga.tag}`
     case "Timer":
       return `timer ${Journal.refName(Core.refOf(asked))}`
     case "Receive":

@@ -6,14 +6,16 @@
  * @since 0.1.0
  */
 import * as Journal from "../Journal.ts"
+import { childOutcome } from "./fold.ts"
 
 type IntentEntry = Journal.EntryOf<
-  "StepStarted" | "TimerSet" | "RollbackStarted" | "StepsRollbackStarted" | "SignalAwaited" | "RaceWon"
+  "StepStarted" | "ChildStarted" | "TimerSet" | "RollbackStarted" | "StepsRollbackStarted" | "SignalAwaited" | "RaceWon"
 >
 type AnswerEntry = Journal.EntryOf<
   | "StepSucceeded"
   | "StepFailed"
   | "StepWithdrawn"
+  | "ChildEnded"
   | "TimerFired"
   | "TimerWithdrawn"
   | "ScopeRolledBack"
@@ -75,6 +77,8 @@ export const plan = (entries: Iterable<Journal.Entry>): ReadonlyArray<Instructio
   let deciding: string | undefined
   /** The steps in flight. */
   const started = new Set<string>()
+  /** The children that were asked to roll back. */
+  const cancelled = new Set<string>()
   const open = () => {
     if (seam !== "parked") return
     seam = "open"
@@ -98,6 +102,18 @@ export const plan = (entries: Iterable<Journal.Entry>): ReadonlyArray<Instructio
         if (entry.kind === "pivot") deciding = keys.step(entry)
         started.add(keys.step(entry))
         instructions.push({ _tag: "Intent", key: keys.step(entry), entry })
+        break
+      case "ChildStarted":
+        started.add(keys.step(entry))
+        instructions.push({ _tag: "Intent", key: keys.step(entry), entry })
+        break
+      case "ChildCancelRequested":
+        cancelled.add(keys.step(entry))
+        break
+      case "ChildEnded":
+        if (childOutcome(entry.end, cancelled.has(keys.step(entry))) === undefined) break
+        started.delete(keys.step(entry))
+        answer(keys.step(entry), entry)
         break
       case "TimerSet":
         instructions.push({ _tag: "Intent", key: keys.timer(entry), entry })
@@ -185,6 +201,8 @@ export const plan = (entries: Iterable<Journal.Entry>): ReadonlyArray<Instructio
       case "Suspended":
       case "Published":
       case "VersionMarked":
+      case "ChildParked":
+      case "ChildResumed":
       case "MailUndelivered":
       case "SagaCompleted":
       case "SagaRolledBack":
@@ -212,6 +230,9 @@ export const describe = (instruction: Instruction): string => {
     case "StepFailed":
     case "StepWithdrawn":
       return `step ${Journal.refName(entry)}`
+    case "ChildStarted":
+    case "ChildEnded":
+      return `child ${Journal.refName(entry)}`
     case "TimerSet":
     case "TimerFired":
     case "TimerWithdrawn":

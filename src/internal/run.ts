@@ -144,6 +144,10 @@ export interface Run {
   status: Status
   /** The last inbox row that the journal answers. */
   received: number
+  /** Who started it and hears of its end. */
+  parent: string | undefined
+  /** Why it is parked, as far as its parent was told. */
+  told: string | undefined
   end: Journal.End | undefined
   ending: Ending | undefined
   rollback: Journal.RollbackCause | undefined
@@ -199,6 +203,8 @@ export const make = (options: {
     lenient: false,
     status: "running",
     received: 0,
+    parent: undefined,
+    told: undefined,
     end: undefined,
     ending: undefined,
     rollback: undefined,
@@ -221,6 +227,7 @@ export const make = (options: {
 export const keyOf = (asked: Body.Asked): string => {
   switch (asked.request._tag) {
     case "Step":
+    case "Child":
       return Replay.keys.step(Core.refOf(asked))
     case "Timer":
       return Replay.keys.timer(Core.refOf(asked))
@@ -348,7 +355,8 @@ export const setStatus = (run: Run, next: Status): void => {
  */
 export const answer = (run: Run, asked: Body.Asked, exit: Exit.Exit<unknown, unknown>, at: number): void => {
   const { request } = asked
-  if (request._tag === "Step" && Exit.isSuccess(exit) && request.kind !== "onRollback" && request.kind !== "onCommit") {
+  const isHook = request._tag === "Step" && (request.kind === "onRollback" || request.kind === "onCommit")
+  if ((request._tag === "Step" || request._tag === "Child") && Exit.isSuccess(exit) && !isHook) {
     run.executed.set(keyOf(asked), asked.name)
   }
   run.body.setTime(at)
@@ -366,8 +374,8 @@ export const hold = (
   task: Forward.Task,
   exit: Exit.Exit<unknown, unknown>
 ): void => {
-  if (task._tag !== "Step" || Exit.isFailure(exit)) return
-  if (task.request.kind === "onCommit") run.commits.push(task.asked)
+  if ((task._tag !== "Step" && task._tag !== "Child") || Exit.isFailure(exit)) return
+  if (task._tag === "Step" && task.request.kind === "onCommit") run.commits.push(task.asked)
   const { compensation } = task.request
   if (compensation === undefined) return
   const { compensationDefaults: defaults } = run.handler.definition
@@ -382,7 +390,7 @@ export const hold = (
       onFailure: compensation.onFailure ?? defaults.onFailure
     },
     value: exit.value,
-    refusals: task.refusals,
+    refusals: task._tag === "Step" ? task.refusals : 0,
     status: "held",
     history: [],
     heartbeat: undefined,

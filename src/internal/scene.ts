@@ -85,7 +85,9 @@ export const attemptBegan = (scene: Scene, known: Pick<StepState, "startedAt" | 
  * @since 0.1.0
  */
 export const stepsInDoubt = ({ state }: Scene, at: number): ReadonlyArray<StepState> =>
-  [...state.steps.values()].filter((known) => known.status === "started" && isDue(known.attempts, at))
+  [...state.steps.values()].filter((known) =>
+    known.status === "started" && known.child === undefined && isDue(known.attempts, at)
+  )
 
 /**
  * The same for compensations.
@@ -132,7 +134,7 @@ const following = (entries: ReadonlyArray<Entry>): ReadonlyArray<Entry | undefin
 const naming = (entries: ReadonlyArray<Entry>): (ref: Ref) => string => {
   const paths = new Map<string, Set<string>>()
   for (const entry of entries) {
-    if (entry._tag !== "StepStarted") continue
+    if (entry._tag !== "StepStarted" && entry._tag !== "ChildStarted") continue
     const known = paths.get(refName(entry)) ?? new Set()
     paths.set(refName(entry), known.add(entry.path ?? ""))
   }

@@ -119,6 +119,16 @@ export const sentences = (scene: Scene.Scene, entry: Entry): ReadonlyArray<Said>
       return [["withdrawn", `The wait for ${waitedFor(scene, entry)} was given up.`]]
     case "CompensationSignalReceived":
       return [["waits", `${undoing(scene, entry, "Undoing")} received signal ${Wording.name(entry.signal)}.`]]
+    case "ChildStarted":
+      return [["started", `${scene.nameOf(entry)} is left to ${Wording.name(entry.child)}, which it starts.`]]
+    case "ChildCancelRequested":
+      return [["withdrawn", `${scene.nameOf(entry)} is not waited for any more, and is asked to roll back.`]]
+    case "ChildParked":
+      return [["waits", Wording.stop(`${scene.nameOf(entry)} is parked, because ${why(entry.reason)}`)]]
+    case "ChildResumed":
+      return [["waits", `${scene.nameOf(entry)} goes on.`]]
+    case "ChildEnded":
+      return [childEnded(scene, entry)]
     case "RaceWon":
       return [["waits", raceWon(scene, entry)]]
     case "MailUndelivered":
@@ -178,7 +188,11 @@ export const unfinished = (scene: Scene.Scene): Said => {
   const { at } = scene.state
   const due = (wakeAt: number) => `in ${Wording.duration(wakeAt - at)}`
   const waiting: Array<string> = []
-  for (const { attempts, compensation, ref, status } of scene.state.steps.values()) {
+  for (const { attempts, child, compensation, ref, status } of scene.state.steps.values()) {
+    if (child !== undefined && status === "started") {
+      const where = child.parked === undefined ? "" : `, which is parked: ${why(child.parked)}`
+      waiting.push(`the saga waits for child ${scene.nameOf(ref)}${where}`)
+    }
     const isUndoing = compensation.status === "running"
     const wakeAt = (isUndoing ? compensation.attempts : status === "started" ? attempts : []).at(-1)?.wakeAt
     const what = isUndoing ? undoing(scene, ref, "undoing") : scene.nameOf(ref)
@@ -424,6 +438,29 @@ const stepFailed = (scene: Scene.Scene, entry: EntryOf<"StepFailed">): Said => {
   return ["failed", `${step} failed${entry.attempt > 1 ? ` at attempt ${entry.attempt}` : ""}${took}: ${error}`]
 }
 
+const childEnded = (scene: Scene.Scene, entry: EntryOf<"ChildEnded">): Said => {
+  const { end } = entry
+  const child = scene.nameOf(entry)
+  const known = scene.state.steps.get(refKey(entry))
+  const took = known === undefined ? "" : ` after ${Wording.duration(entry.at - known.startedAt)}`
+  switch (end._tag) {
+    case "SagaCompleted":
+      return ["done", `${child} completed${took}.`]
+    case "SagaRolledBack":
+      return [
+        known?.child?.cancelled === true ? "withdrawn" : "failed",
+        Wording.stop(`${child} is rolled back${took}, because ${Wording.because(end.cause)}`)
+      ]
+    case "SagaParked":
+      return ["waits", Wording.stop(`${child} is parked, because ${why(end.reason)}`)]
+    case "SagaAbandoned":
+      return [
+        "failed",
+        `${Wording.capital(Wording.person(end.actor))} abandoned ${child}${Wording.given(end.because)}.`
+      ]
+  }
+}
+
 const stepWithdrawn = (scene: Scene.Scene, entry: EntryOf<"StepWithdrawn">): Said => {
   const by = scene.state.steps.get(refKey(entry))?.resolvedBy
   return [
@@ -543,7 +580,8 @@ const mend: Readonly<Record<EntryOf<"SagaParked">["reason"]["_tag"], string>> = 
   Undecodable: "deploy code that can read it and retry",
   Unencodable: "mend the code or its schema and retry",
   RecoveryExhausted: "find out what ends its processes and retry",
-  Exhausted: "mend the cause and retry"
+  Exhausted: "mend the cause and retry",
+  Child: "see what became of the child and retry"
 }
 
 const answered = (scene: Scene.Scene, entry: EntryOf<"Resolved">): Said => {

@@ -96,6 +96,8 @@ const seam = (state: State): Execution.Execution["Service"] => ({
         return runStep(state, request, fiber.context, fiber.getRef(Execution.CurrentScope))
       case "Timer":
         return sleep(request.until)
+      case "Child":
+        return Effect.die(new Error(`${request.name} is a child: Saga.transact has no journal, and so no children`))
       case "Race":
         return Effect.andThen(
           request.settled,

@@ -50,6 +50,16 @@ export interface Receives<out R> {
 export type Listens<R> = [R] extends [never] ? Inbox : Inbox | Receives<R>
 
 /**
+ * A child is started, which can fail with `E`.
+ *
+ * @category evidence
+ * @since 0.1.0
+ */
+export interface Starts<out E> {
+  readonly [Evidence]: { readonly starts: () => E }
+}
+
+/**
  * A step that acts and is never undone: it belongs after the point of no return.
  *
  * @category evidence
@@ -150,7 +160,16 @@ export type ErrorOf<Residue> = Residue extends { readonly error: infer E } ? E :
 export type Stray<R> = Exclude<R, Inner>
 
 type Wait = Waiting | Inbox | Receives<any>
-type Inner = Execution | Wait | Uses<any> | Undo<any> | Forward | Decides | Publishes<any> | Continues<any>
+type Inner =
+  | Execution
+  | Wait
+  | Uses<any>
+  | Undo<any>
+  | Starts<any>
+  | Forward
+  | Decides
+  | Publishes<any>
+  | Continues<any>
 type Undeclared<R, CE> = Exclude<ResidueOf<R>, { readonly error: CE }>
 
 /**
@@ -175,13 +194,15 @@ export type NoSteps<R> = unknown extends R
 export type MayWait<R> = unknown extends R ? NoSteps<R> : NoSteps<Exclude<R, Wait>>
 
 /**
- * What runs without a journal has no inbox, and nothing to continue as new.
+ * What runs without a journal has no inbox, no children, and nothing to continue as new.
  *
  * @category refusals
  * @since 0.1.0
  */
-export type Unsent<R> = [Extract<R, Inbox>] extends [never] ? [Extract<R, Continues<any>>] extends [never] ? unknown
-  : SagaTypeError<"Saga.transact has no journal, so there is nothing to continue as new">
+export type Unsent<R> = [Extract<R, Inbox>] extends [never]
+  ? [Extract<R, Starts<any>>] extends [never] ? [Extract<R, Continues<any>>] extends [never] ? unknown
+    : SagaTypeError<"Saga.transact has no journal, so there is nothing to continue as new">
+  : SagaTypeError<"Saga.transact has no journal, and so no children: call the body of the child instead">
   : SagaTypeError<"Saga.transact has no journal, and so no inbox: nobody could send it a signal">
 
 /**
@@ -390,9 +411,13 @@ export type Total<E> = [E] extends [never] ? unknown
  * @category refusals
  * @since 0.1.0
  */
-export type Settled<R> = [Extract<R, Undo<any>>] extends [never] ? [Extract<R, Decides>] extends [never] ? unknown
+export type Settled<R> = [Extract<R, Undo<any>>] extends [never] ?
+  [Extract<R, Decides>] extends [never] ? [RefusesOf<R>] extends [never] ? unknown
+    : SagaTypeErrorOf<"after the point of no return no child may be started that can fail", RefusesOf<R>>
   : SagaTypeError<"the point of no return is passed: there is nothing left for a pivot to decide">
   : SagaTypeError<"after the point of no return nothing can be compensated: use Step.retryable">
+
+type RefusesOf<R> = R extends Starts<infer E> ? E : never
 
 /**
  * Everything that a body before the point of no return must satisfy.

@@ -186,6 +186,8 @@ export const mail = (message: Mail | undefined): string => {
       return `the wish of ${person(message.actor)} to ${answer(message.resolution)}`
     case "Signal":
       return `signal ${name(message.signal)}`
+    case "Child":
+      return `what became of child ${name(message.child)}`
   }
 }
 

@@ -190,22 +190,35 @@ const millis = (value: unknown): number => (value as Date).getTime()
 /** The most text that one statement carries, in UTF-16 code units: the embedded database copies it several times. */
 const maxStatementSize = 16 * 1024 * 1024
 
-const sizeOf = (append: SagaStore.Append): number =>
-  append.entries.length + (append.create?.payload.length ?? 0) + (append.row?.result?.length ?? 0)
+const sizeOf = ({ create, entries, row, tell }: SagaStore.Append): number =>
+  entries.length + (create?.payload.length ?? 0) + (row?.result?.length ?? 0) + (tell?.message.length ?? 0)
 
-/** The batch in as few statements as carry it; almost always one. */
+/**
+ * The batch in as few statements as carry it; almost always one. A statement changes a row once, so what tells another
+ * execution of the batch goes with another statement than that.
+ */
 const split = (batch: ReadonlyArray<SagaStore.Append>): ReadonlyArray<ReadonlyArray<SagaStore.Append>> => {
   const statements: Array<ReadonlyArray<SagaStore.Append>> = []
   let start = 0
   let size = 0
+  const tells = batch.some(({ tell }) => tell !== undefined)
+  const executions = new Set<string>()
+  const told = new Set<string>()
   for (let index = 0; index < batch.length; index++) {
     const next = sizeOf(batch[index]!)
-    if (index > start && size + next > maxStatementSize) {
+    const { execution, tell } = batch[index]!
+    const meets = tells && (told.has(execution) || (tell !== undefined && executions.has(tell.execution)))
+    if (meets || (index > start && size + next > maxStatementSize)) {
       statements.push(batch.slice(start, index))
       start = index
       size = 0
+      executions.clear()
+      told.clear()
     }
     size += next
+    if (!tells) continue
+    executions.add(execution)
+    if (tell !== undefined) told.add(tell.execution)
   }
   if (start === 0) return batch.length === 0 ? [] : [batch]
   statements.push(batch.slice(start))
@@ -245,14 +258,16 @@ const rowParameters = (changed: ReadonlyArray<Changed>): Array<unknown> => [
   texts(changed.map((append) => append.create === undefined ? "" : append.entries))
 ]
 
-const hasMail = ({ answered, create }: SagaStore.Append): boolean =>
-  (answered !== undefined && answered.length > 0) || (create?.mail !== undefined && create.mail.length > 0)
+const hasMail = ({ answered, create, tell }: SagaStore.Append): boolean =>
+  tell !== undefined || (answered !== undefined && answered.length > 0) ||
+  (create?.mail !== undefined && create.mail.length > 0)
 
 const mailParameters = (batch: ReadonlyArray<SagaStore.Append>): Array<unknown> => {
   const answered = batch.flatMap(({ answered = [], execution }) => answered.map((number) => ({ execution, number })))
   const put = batch.flatMap(({ at, create, execution }) =>
     (create?.mail ?? []).map(({ key, message }, index) => ({ at, execution, key, message, number: index + 1 }))
   )
+  const told = batch.flatMap(({ at, execution, tell }) => tell === undefined ? [] : [{ at, execution, tell }])
   return [
     texts(answered.map((_) => _.execution)),
     numbers(answered.map((_) => _.number)),
@@ -260,7 +275,11 @@ const mailParameters = (batch: ReadonlyArray<SagaStore.Append>): Array<unknown> 
     numbers(put.map((_) => _.number)),
     texts(put.map((_) => _.message)),
     times(put.map((_) => _.at)),
-    texts(put.map((_) => _.key ?? null))
+    texts(put.map((_) => _.key ?? null)),
+    texts(told.map((_) => _.execution)),
+    texts(told.map((_) => _.tell.execution)),
+    texts(told.map((_) => _.tell.message)),
+    times(told.map((_) => _.at))
   ]
 }
 

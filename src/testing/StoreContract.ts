@@ -14,6 +14,7 @@ import * as Claims from "./internal/storeClaims.ts"
 import * as Lists from "./internal/storeLists.ts"
 import * as Mail from "./internal/storeMail.ts"
 import * as Restart from "./internal/storeRestart.ts"
+import * as Tells from "./internal/storeTells.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
@@ -71,6 +72,7 @@ export const cases: ReadonlyArray<Case> = [
   ...Appends.cases,
   ...Claims.cases,
   ...Mail.cases,
+  ...Tells.cases,
   ...Lists.cases
 ]
 

@@ -47,7 +47,8 @@ const element = fc.record({
   tags: fc.constantFrom(undefined, {}, { t: "1" }, { t: "1", u: "2" }),
   row: fc.option(row),
   answered: fc.subarray([1, 2, 3]),
-  mail: fc.constantFrom(undefined, [], [{ message: "first", key: "k" }, { message: "second" }])
+  mail: fc.constantFrom(undefined, [], [{ message: "first", key: "k" }, { message: "second" }]),
+  tell: fc.option(fc.record({ execution, message: fc.constant("told") }))
 })
 
 const operation = fc.oneof(
@@ -151,7 +152,7 @@ const both = Effect.fnUntraced(function*<A>(
 
 const append = Effect.fnUntraced(function*(run: Run, operation: Operation & { _tag: "append" }, count: number) {
   const elements: Array<SagaStore.Append> = []
-  for (const { answered, at, execution, mail, name, row, step, tags, text, version } of operation.batch) {
+  for (const { answered, at, execution, mail, name, row, step, tags, tell, text, version } of operation.batch) {
     const id = run.own(execution)
     const { last } = yield* run.oracle.witness(id, 0)
     const seq = last === null ? 0 : last + step
@@ -164,6 +165,7 @@ const append = Effect.fnUntraced(function*(run: Run, operation: Operation & { _t
       entries: JSON.stringify([text]),
       create: seq === 0 ? { name: run.own(name), payload: JSON.stringify(text), tags, version, mail } : undefined,
       answered,
+      tell: tell === null || tell.execution === execution ? undefined : { ...tell, execution: run.own(tell.execution) },
       row: seq === 0 ? update ?? { status: "running", result: null, worker: null, wakeAt: at, received: 0 } : update
     })
   }

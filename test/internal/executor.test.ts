@@ -7,6 +7,7 @@ import { SagaStore } from "effect-saga"
 import type { Handler } from "../../src/internal/engine.ts"
 import { SagaEngine } from "../../src/internal/engine.ts"
 import * as Executor from "../../src/internal/executor.ts"
+import * as Starting from "../../src/internal/starting.ts"
 import * as World from "../utils/World.ts"
 
 /** The handler that a saga's layer registers. */
@@ -44,6 +45,7 @@ describe("rule 10: without a lease", () => {
         store,
         writer: { append: () => Effect.sync(() => (appends++, "Kept" as const)) },
         worker: "w",
+        starting: Starting.nothing,
         mayAct: () => appends < last,
         token: () => `t${appends}`,
         from: { _tag: "Start", create: { name: "S", payload: JSON.stringify({ id: "1" }) } }

@@ -693,7 +693,8 @@ const reason: fc.Arbitrary<Journal.EntryOf<"SagaParked">["reason"]> = fc.oneof(
   fc.record({ _tag: fc.constant("Defect" as const), step: names, message: names }),
   fc.record({ _tag: fc.constant("Nondeterminism" as const), journal: names, body: names }),
   fc.record({ _tag: fc.constantFrom("Undecodable" as const, "Unencodable" as const), what: names, message: names }),
-  fc.record({ _tag: fc.constant("RecoveryExhausted" as const), claims: fc.nat() })
+  fc.record({ _tag: fc.constant("RecoveryExhausted" as const), claims: fc.nat() }),
+  fc.record({ _tag: fc.constant("Child" as const), step: names, child: names, message: names })
 )
 const resolution: fc.Arbitrary<Journal.Resolution> = fc.oneof(
   fc.record({ _tag: fc.constantFrom("Retry" as const, "Rollback" as const, "Abandon" as const) }),
@@ -705,7 +706,21 @@ const unresolved = fc.array(refs.map((ref) => ({ ...ref, attempts: 1, error: "no
 const message: fc.Arbitrary<Journal.Mail> = fc.oneof(
   fc.record({ _tag: fc.constant("Cancel" as const), reason: names }),
   fc.record({ _tag: fc.constant("Resolve" as const), resolution }),
-  fc.record({ _tag: fc.constant("Signal" as const), signal: names, payload: json })
+  fc.record({ _tag: fc.constant("Signal" as const), signal: names, payload: json }),
+  fc.record({ _tag: fc.constant("Child" as const), child: names })
+)
+const childEnd: fc.Arbitrary<Journal.End> = fc.oneof(
+  fc.record({ _tag: fc.constant("SagaCompleted" as const), at: times, value: json }),
+  fc.record({ _tag: fc.constant("SagaRolledBack" as const), at: times, cause }),
+  fc.record({ _tag: fc.constant("SagaParked" as const), at: times, reason, unresolved }),
+  fc.record({
+    _tag: fc.constant("SagaAbandoned" as const),
+    at: times,
+    reason,
+    unresolved,
+    actor: names,
+    because: names
+  })
 )
 const answer = { mail: fc.nat(), resolution, actor: optional(names), reason: optional(names) }
 
@@ -725,6 +740,15 @@ const models: Readonly<Record<Tag, readonly [of: "ref" | "saga", fields: Model]>
   }],
   Claimed: ["saga", { worker: names }],
   StepStarted: ["ref", { kind: fc.constantFrom(...Journal.Kind.literals), scope: optional(scope) }],
+  ChildStarted: ["ref", {
+    child: names,
+    undo: fc.constantFrom(undefined, true as const),
+    scope: optional(scope)
+  }],
+  ChildCancelRequested: ["ref", {}],
+  ChildParked: ["ref", { mail: fc.nat(), reason }],
+  ChildResumed: ["ref", { mail: fc.nat() }],
+  ChildEnded: ["ref", { mail: fc.nat(), end: childEnd }],
   AttemptFailed: ["ref", {
     attempt,
     outcome: fc.constantFrom(...Journal.AttemptOutcome.literals),

@@ -158,11 +158,41 @@ const careful = (names: Names): string =>
 ${answer}`
 
 /**
- * The same, with the messages that some elements answer, and those that some are created with. Rare, so it is planned
- * at each call, and looks first: unlike the others it finds rows by more than a unique index.
+ * The same, with the messages that some elements answer, those that some are created with, and those that some tell
+ * others. Rare, so it is planned at each call, and looks first: unlike the others it finds rows by more than a unique
+ * index.
+ *
+ * A row that is told something is none that the statement changes otherwise: one statement changes a row once. Both are
+ * locked first, in the order in which every statement locks rows, so that no two of them wait for each other.
  */
 const appendMail = (names: Names): string =>
-  `WITH ${carefullyChanged(names)}, answered AS (
+  `WITH ${
+    carefullyChanged(
+      names,
+      `locked AS (
+  SELECT id FROM ${names.execution}
+  WHERE cardinality($28::text[]) > 0 AND (SELECT count(*) FROM stored) >= 0 AND id = ANY($6::text[] || $29::text[])
+  ORDER BY id COLLATE "C" FOR UPDATE
+), `,
+      " AND (SELECT count(*) FROM locked) >= 0"
+    )
+  }, news AS (
+  SELECT number, receiver, message, at FROM unnest($28::text[], $29::text[], $30::text[], $31::timestamptz[])
+    WITH ORDINALITY AS new(teller, receiver, message, at, number)
+  WHERE teller IN (SELECT execution FROM stored)
+), told AS (
+  UPDATE ${names.execution} AS old SET
+    mail = mail + more.count,
+    wake_at = CASE WHEN worker IS NULL THEN least(wake_at, more.at) ELSE wake_at END
+  FROM (SELECT receiver, count(*) AS count, min(at) AS at FROM news GROUP BY receiver) AS more
+  WHERE id = more.receiver AND status NOT IN ('completed', 'rolledback', 'abandoned')
+    AND (SELECT count(*) FROM locked) >= 0
+  RETURNING id, mail - more.count AS before
+), heard AS (
+  INSERT INTO ${names.inbox} (execution, number, message, at)
+  SELECT id, before + row_number() OVER (PARTITION BY id ORDER BY number), message, at
+  FROM told JOIN news ON receiver = id
+), answered AS (
   DELETE FROM ${names.inbox} AS inbox
   USING unnest($21::text[], $22::float8[]) AS gone(execution, number)
   WHERE inbox.execution = gone.execution AND inbox.number = gone.number::bigint
@@ -179,16 +209,19 @@ const appendMail = (names: Names): string =>
 )
 ${answer}`
 
-/** The OR keeps the planner from making a join of the IN: it is a hashed subplan over `kept`, linear in the batch. */
-const carefullyChanged = (names: Names): string =>
+/**
+ * The OR keeps the planner from making a join of the IN: it is a hashed subplan over `kept`, linear in the batch.
+ * `before` are CTEs that know what was stored, `first` what has to be done before a row is changed.
+ */
+const carefullyChanged = (names: Names, before = "", first = ""): string =>
   `kept AS (
   ${insert(names)}
   ON CONFLICT (execution, seq) DO NOTHING
   RETURNING execution
-), ${created(names)}, changed AS (
-  ${change(names, "(mail IS NULL OR id IN (SELECT execution FROM kept))")}
-), stored AS (
+), ${created(names)}, stored AS (
   SELECT execution FROM kept UNION ALL SELECT execution FROM created
+), ${before}changed AS (
+  ${change(names, `(mail IS NULL OR id IN (SELECT execution FROM kept))${first}`)}
 )`
 
 /**
