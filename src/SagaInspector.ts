@@ -26,6 +26,7 @@ import { undelivered } from "./internal/mail.ts"
 import * as Notation from "./internal/notation.ts"
 import { failure, reading } from "./internal/reading.ts"
 import { find, judge } from "./internal/resolution.ts"
+import { endTold } from "./internal/starting.ts"
 import { storable } from "./internal/storable.ts"
 import * as Journal from "./Journal.ts"
 import * as SagaError from "./SagaError.ts"
@@ -446,7 +447,8 @@ export const make: Effect.Effect<SagaInspector["Service"], never, SagaStore.Saga
         entries: Notation.encode(entries, at),
         create: undefined,
         row: { status: "abandoned", result: Notation.encodeOne(entry), worker: null, wakeAt: null, received: read },
-        answered: inbox.map(({ number }) => number)
+        answered: inbox.map(({ number }) => number),
+        ...endTold(stored, id, entry)
       }
       const [written] = yield* reading(id, encoded.append([append]))
       if (written === true) return

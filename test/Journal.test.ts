@@ -299,7 +299,17 @@ describe("the stored form", () => {
     `{"_tag":"MailUndelivered","at":1,"mail":3}`,
     `{"_tag":"StepHeartbeat","at":9,"name":"A","path":"0","attempt":2,"details":{"row":5},"beatAt":7}`,
     `{"_tag":"StepHeartbeat","at":9,"name":"A","attempt":1}`,
-    `{"_tag":"CompensationHeartbeat","at":9,"name":"A","occurrence":1,"attempt":1,"details":null}`
+    `{"_tag":"CompensationHeartbeat","at":9,"name":"A","occurrence":1,"attempt":1,"details":null}`,
+    `{"_tag":"SagaStarted","at":1,"parent":"S/1"}`,
+    `{"_tag":"ChildStarted","at":1,"name":"C","path":"0","occurrence":1,"child":"C/S/1/0/C/0:1","undo":true,` +
+    `"scope":":0"}`,
+    `{"_tag":"ChildCancelRequested","at":1,"name":"C"}`,
+    `{"_tag":"ChildParked","at":1,"name":"C","mail":1,"reason":{"_tag":"Child","step":"D","child":"D/C/1/0/D/0",` +
+    `"message":"is not ours"}}`,
+    `{"_tag":"ChildResumed","at":1,"name":"C","mail":2}`,
+    `{"_tag":"ChildEnded","at":1,"name":"C","mail":3,"end":{"_tag":"SagaCompleted","at":1,"value":"done"}}`,
+    `{"_tag":"MailUndelivered","at":1,"mail":4,"message":{"_tag":"Child","child":"C/S/1/0/C/0:1"}}`,
+    `{"_tag":"ContinuedAsNew","at":1,"payload":{"id":"1"},"generation":2,"deadline":9,"version":3,"parks":1,"parent":"S/1"}`
   ]
   for (const text of golden) {
     it(`reads and writes ${text.slice(9, text.indexOf("\"", 9))} as before`, () => {

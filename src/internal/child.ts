@@ -38,28 +38,21 @@ export interface ChildDefinition<
 }
 
 /**
- * What undoes a child that has completed, with its result and the cause of the roll-back; or that nothing does.
- *
- * @category models
- * @since 0.1.0
- */
-export type Undoing<A> = "leave" | ((value: A, cause: Cause.Cause<unknown>) => Effect.Effect<unknown, unknown, unknown>)
-
-/**
  * How a child is started, and what becomes of it.
  *
  * **Details**
  *
- * A type parameter each: what the child completes with, what undoes it, its name, what its parent does where it rolled
- * back by itself, the timeout of the compensation, and the services of that one's `check`.
+ * A type parameter each: what the child completes with, its name, the error and the services of what undoes it, what
+ * its parent does where it rolled back by itself, the timeout of the compensation, and the services of its `check`.
  *
  * @category options
  * @since 0.1.0
  */
 export interface ChildOptions<
   A,
-  Undo extends Undoing<A>,
   Name extends string,
+  CE,
+  CR,
   Else extends "park" | "fail" = "park",
   CT extends Duration.Input = never,
   CKR = never
@@ -81,13 +74,15 @@ export interface ChildOptions<
    * that has not ended is cancelled either way, and its end is awaited: one that completes all the same counts as
    * completed.
    */
-  readonly onParentRollback: Undo
+  readonly onParentRollback:
+    | "leave"
+    | ((value: A, cause: Cause.Cause<unknown>) => MayWait<CR> & Effect.Effect<unknown, CE, CR>)
   /**
    * How the compensation is tried again, and how long it may take.
    *
    * @default what the saga says
    */
-  readonly compensation?: Step.CompensationOptions<ErrorOfUndo<Undo>, CT, CKR> | undefined
+  readonly compensation?: Step.CompensationOptions<CE, CT, CKR> | undefined
   /**
    * What the parent does when the child rolled back although it did not fail: somebody cancelled it, its deadline
    * passed, a person or a bug rolled it back. `"park"`: it waits for a person. `"fail"`: the child fails with
@@ -103,8 +98,8 @@ export interface ChildOptions<
  *
  * **When to use**
  *
- * For a part of a saga that has a life of its own: its own journal, its own handler, perhaps in another process, its own
- * versions, and its own place in lists.
+ * For a part of a saga that has a life of its own: its own journal, its own handler, perhaps in another process, its
+ * own versions, and its own place in lists.
  *
  * **Details**
  *
@@ -113,20 +108,20 @@ export interface ChildOptions<
  * finds the same child, and the definition's `idempotencyKey` has no part in it. The parent's journal has the child
  * before it is created.
  *
- * A parent that waits longer than `Limits.SuspendAfter` leaves memory, and is taken up when the child ends. A child that
- * is parked shows in the parent's records, which goes on waiting. When the parent rolls back, or a part of it that lost
- * a race or was interrupted, a child that has not ended is cancelled, and its end is awaited; one that has completed is
- * undone as `onParentRollback` says.
+ * A parent that waits longer than `Limits.SuspendAfter` leaves memory, and is taken up when the child ends. A child
+ * that is parked shows in the parent's records, which goes on waiting. When the parent rolls back, or a part of it that
+ * lost a race or was interrupted, a child that has not ended is cancelled, and its end is awaited; one that has
+ * completed is undone as `onParentRollback` says.
  *
  * The parent parks (`Child`) where the child cannot be created, since an execution has its id that somebody else
- * started; where somebody abandoned it; and where it rolled back without an error of its own, unless `onRolledBack` says
- * otherwise. A person then resolves it with a value, skips it, or rolls the parent back.
+ * started; where somebody abandoned it; and where it rolled back without an error of its own, unless `onRolledBack`
+ * says otherwise. A person then resolves it with a value, skips it, or rolls the parent back.
  *
  * **Gotchas**
  *
  * Where no process has a handler of the child, it waits for one, and so does its parent: a deployment brings it. A
- * parent that is abandoned leaves its children as they are. A payload that is different when the same child is asked for
- * again, after a crash, is `Nondeterminism`.
+ * parent that is abandoned leaves its children as they are. A payload that is different when the same child is asked
+ * for again, after a crash, is `Nondeterminism`.
  *
  * @category combinators
  * @since 0.1.0
@@ -136,51 +131,52 @@ export const child = <
   P extends Schema.Top,
   S extends Schema.Top,
   E extends Schema.Top,
-  Undo extends Undoing<S["Type"]>,
   const Name extends string = Tag,
+  CE = never,
+  CR = Left,
   const Else extends "park" | "fail" = "park",
   CT extends Duration.Input = never,
   CKR = never
 >(
   saga: ChildDefinition<Tag, P, S, E>,
   payload: P["Type"],
-  options: ChildOptions<S["Type"], Undo, Name, Else, CT, CKR> & {
-    readonly onParentRollback: MayWait<ServicesOfUndo<Undo>>
-  }
+  options: ChildOptions<S["Type"], Name, CE, CR, Else, CT, CKR>
 ): Effect.Effect<
   S["Type"],
   Failure<E, Else>,
   | Execution
   | Starts<Failure<E, Else>>
   | Uses<
-    | Step.Plain<ServicesOfUndo<Undo> | CKR>
+    | Step.Plain<Exclude<CR, Left> | CKR>
     | P["EncodingServices"]
     | S["DecodingServices"]
     | E["DecodingServices"]
   >
-  | Held<Name, Undo, CT>
+  | Held<Name, CE, CR, CT>
 > =>
   Effect.withFiber((fiber) => {
-    const request = requestOf(saga, payload, options as Untyped)
+    const request = requestOf(saga, payload, options)
     const execution = Context.getOrUndefined(fiber.context, Execution)
     return execution === undefined
       ? Effect.die(new Error(`${request.name} is a child: yield it in a saga's body`))
-      : execution.ask(request, fiber) as Effect.Effect<S["Type"], Failure<E, Else>>
+      : execution.ask(request, fiber)
   })
 
 // ---------------------------------------------------------------------------------------------------------------------
 // internal
 // ---------------------------------------------------------------------------------------------------------------------
 
-type ErrorOfUndo<Undo> = Undo extends (...args: never) => Effect.Effect<infer _A, infer E, infer _R> ? E : never
-type ServicesOfUndo<Undo> = Undo extends (...args: never) => Effect.Effect<infer _A, infer _E, infer R> ? R : never
+/** Where nothing is inferred from what undoes it, nothing does. */
+declare const Leave: unique symbol
+interface Left {
+  readonly [Leave]: never
+}
 type Failure<E extends Schema.Top, Else> = E["Type"] | (Else extends "fail" ? ChildRolledBack : never)
-type Held<Name extends string, Undo, CT> = Undo extends "leave" ? never
-  : Step.Residue<Name, ErrorOfUndo<Undo> | Step.Failing<CT>>
+type Held<Name extends string, CE, CR, CT> = [Left] extends [CR] ? never : Step.Residue<Name, CE | Step.Failing<CT>>
 
 interface Untyped {
   readonly name?: string | undefined
-  readonly onParentRollback: Undoing<never>
+  readonly onParentRollback: "leave" | ((...args: never) => unknown)
   readonly compensation?: {
     readonly retry?: Retry | undefined
     readonly timeout?: Duration.Input | undefined

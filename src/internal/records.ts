@@ -3,8 +3,81 @@
  *
  * @since 0.1.0
  */
-import type { CompensationRecord, CompensationState, JournalState, StepRecord, StepState } from "../Journal.ts"
+import type * as Schema from "effect/Schema"
+import type { CompensationState, HeartbeatState, JournalState, Kind, Ref, ResolvedBy, StepState } from "../Journal.ts"
+import type { ParkReason } from "../SagaError.ts"
 import { refName } from "./ref.ts"
+
+/**
+ * One step as people read it.
+ *
+ * **Details**
+ *
+ * `unknown`: it was in flight when the execution parked, so a person may have to say how it ended. `withdrawn`: it did
+ * not happen, and nobody asks for it any more.
+ *
+ * Times and `duration` are in milliseconds; `endedAt` and `duration` are undefined while it runs. `attempts` counts
+ * those that have ended. `child` is set where it is an execution of its own. `value` and `error` are in their stored
+ * form. `heartbeat` is the last one that is durable.
+ *
+ * @category records
+ * @since 0.1.0
+ */
+export interface StepRecord {
+  readonly step: string
+  readonly ref: Ref
+  readonly kind: Kind
+  readonly scope: string
+  readonly status: "running" | "unknown" | "completed" | "failed" | "withdrawn"
+  readonly attempts: number
+  readonly startedAt: number
+  readonly endedAt: number | undefined
+  readonly duration: number | undefined
+  readonly heartbeat: HeartbeatState | undefined
+  readonly value: Schema.Json | undefined
+  readonly error: Schema.Json | undefined
+  /** What the last attempt that did not succeed said. */
+  readonly message: string | undefined
+  readonly resolvedBy: ResolvedBy | undefined
+  readonly child: ChildRecord | undefined
+}
+
+/**
+ * A child as people read it: which execution it is, and why it is parked, if it has said so.
+ *
+ * @category records
+ * @since 0.1.0
+ */
+export interface ChildRecord {
+  readonly execution: string
+  readonly parked: ParkReason | undefined
+}
+
+/**
+ * One compensation as people read it.
+ *
+ * **Details**
+ *
+ * `pending`: its step happened, and it would run if the saga rolled back. `skipped`: a person took care of it. `error`
+ * is what it failed with last, in its stored form; `defect` describes a bug.
+ *
+ * @category records
+ * @since 0.1.0
+ */
+export interface CompensationRecord {
+  readonly step: string
+  readonly ref: Ref
+  readonly scope: string
+  readonly status: "pending" | "running" | "completed" | "failed" | "skipped"
+  readonly attempts: number
+  readonly startedAt: number | undefined
+  readonly endedAt: number | undefined
+  readonly duration: number | undefined
+  readonly heartbeat: HeartbeatState | undefined
+  readonly error: Schema.Json | undefined
+  readonly defect: string | undefined
+  readonly resolvedBy: ResolvedBy | undefined
+}
 
 /**
  * The steps, in the order in which they began.

@@ -9,7 +9,7 @@
 import * as Effect from "effect/Effect"
 import type { ChildSaga } from "../Execution.ts"
 import type * as Journal from "../Journal.ts"
-import { type Append, decodePrefix, type SagaStore, type StoreError } from "../SagaStore.ts"
+import { type Append, decodePrefix, type SagaStore, type Stored, type StoreError } from "../SagaStore.ts"
 import type { JournalWriter } from "./journalWriter.ts"
 import * as Notation from "./notation.ts"
 import * as SagaStarted from "./started.ts"
@@ -207,9 +207,23 @@ export const parentOf = Effect.fnUntraced(function*(
   store: SagaStore["Service"],
   id: string
 ): Effect.fn.Return<string | undefined, StoreError> {
-  const [started] = decodePrefix((yield* store.encoded.journal(id)).slice(0, 1))
-  return started?._tag === "SagaStarted" ? started.parent : undefined
+  return parentIn(yield* store.encoded.journal(id))
 })
+
+/**
+ * The end of an execution that somebody writes who does not run it, for who started it, if anybody did.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const endTold = (
+  journal: ReadonlyArray<Stored>,
+  execution: string,
+  end: Journal.End
+): Pick<Append, "tell"> => {
+  const parent = parentIn(journal)
+  return parent === undefined ? {} : { tell: tell(execution, parent, end) }
+}
 
 // ---------------------------------------------------------------------------------------------------------------------
 // internal
@@ -225,6 +239,11 @@ const creation = ({ payload, saga, tags }: Birth): NonNullable<Append["create"]>
   version: saga.version,
   tags
 })
+
+const parentIn = (journal: ReadonlyArray<Stored>): string | undefined => {
+  const [started] = decodePrefix(journal.slice(0, 1))
+  return started?._tag === "SagaStarted" ? started.parent : undefined
+}
 
 const canonical = (text: string): string =>
   JSON.stringify(

@@ -1,7 +1,7 @@
 /**
  * The sagas that something happens to at every point, and what that is.
  */
-import { Effect, Schedule, Schema } from "effect"
+import { Effect, Layer, Schedule, Schema } from "effect"
 import { Saga, Signal, Timer } from "effect-saga"
 import type { SagaTest } from "effect-saga/testing"
 import * as Crash from "../utils/Crash.ts"
@@ -910,6 +910,167 @@ const beats: ReadonlyArray<Crash.Scenario> = [
   }
 ]
 
+const twoOf = ({ step }: Crash.Steps, name: string) => Effect.andThen(step(`${name} A`), step(`${name} B`))
+
+/** Executions that another one starts: who dies in between is one of them, or both. */
+const children: ReadonlyArray<Crash.Scenario> = [
+  {
+    name: "a child between two steps",
+    saga: Crash.family(
+      ({ step }, parts) =>
+        Effect.gen(function*() {
+          yield* step("A")
+          yield* Crash.child(parts, "child")
+          return yield* step("B")
+        }),
+      twoOf
+    ),
+    ends: ["completed"]
+  },
+  {
+    name: "a child that refuses",
+    saga: Crash.family(({ step }, parts) => Effect.andThen(step("A"), Crash.child(parts, "child")), twoOf),
+    faults: { "child B": ["refuse"] },
+    ends: ["rolledback"]
+  },
+  {
+    name: "a child that refuses, and another way",
+    saga: Crash.family(
+      (_, parts) => Effect.catch(Crash.child(parts, "child"), () => Crash.child(parts, "other")),
+      twoOf
+    ),
+    faults: { "child B": ["refuse"] },
+    ends: ["completed"]
+  },
+  {
+    name: "a finished child that is undone",
+    saga: Crash.family(
+      ({ step }, parts) => Effect.andThen(Crash.child(parts, "child"), Effect.andThen(step("A"), step("B"))),
+      twoOf
+    ),
+    faults: { B: ["refuse"] },
+    ends: ["rolledback"]
+  },
+  {
+    name: "a finished child that is left, and one that is undone",
+    saga: Crash.family(
+      ({ step }, parts) =>
+        Effect.gen(function*() {
+          yield* Crash.child(parts, "left", { onParentRollback: "leave" })
+          yield* Crash.child(parts, "child")
+          return yield* step("B")
+        }),
+      ({ step }, name) => step(name)
+    ),
+    faults: { B: ["refuse"] },
+    ends: ["rolledback"]
+  },
+  {
+    name: "a child that is cancelled by the roll-back of its parent",
+    saga: Crash.family(
+      ({ step }, parts) =>
+        Effect.all([Crash.child(parts, "child"), Effect.andThen(step("A"), step("B"))], { concurrency: "unbounded" }),
+      twoOf
+    ),
+    faults: { "child B": [3_000], A: [1_000], B: ["refuse"] },
+    ends: ["rolledback"]
+  },
+  {
+    name: "a child that completes all the same, and is undone",
+    saga: Crash.family(
+      ({ step }, parts) => Effect.all([Crash.child(parts, "child"), step("A")], { concurrency: "unbounded" }),
+      ({ step }, name) => step(`${name} A`),
+      ({ retryable }, name) => retryable(`${name} B`)
+    ),
+    faults: { "child B": [3_000], A: ["refuse"] },
+    ends: ["rolledback"]
+  },
+  {
+    name: "two children at once, out of memory",
+    suspendAfter: "1 second",
+    saga: Crash.family(
+      ({ step }, parts) =>
+        Effect.andThen(
+          Effect.all([Crash.child(parts, "one"), Crash.child(parts, "two")], { concurrency: "unbounded" }),
+          step("B")
+        ),
+      ({ step }, name) => Effect.andThen(Timer.sleep("t", "5 seconds"), step(name))
+    ),
+    ends: ["completed"]
+  },
+  {
+    name: "a child in a race, that loses",
+    suspendAfter: "1 second",
+    saga: Crash.family(
+      ({ step }, parts) =>
+        Effect.gen(function*() {
+          yield* Saga.race([Crash.child(parts, "child"), Timer.sleep("t", "2 seconds")])
+          return yield* step("B")
+        }),
+      ({ step }, name) => Effect.andThen(step(`${name} A`), Effect.andThen(Timer.sleep("t", "1 hour"), step("never")))
+    ),
+    ends: ["completed"]
+  },
+  {
+    name: "a finished child in a part that loses, and a pivot behind it",
+    saga: (parts, definition) =>
+      Layer.merge(
+        Crash.settled(({ pivot, retryable }) => ({
+          attempt: Saga.race([
+            Effect.andThen(Crash.child(parts, "child"), Timer.sleep("long", "1 hour")),
+            Timer.sleep("t", "2 seconds")
+          ]),
+          pivot: () => pivot("Pivot"),
+          settle: () => retryable("Ship")
+        }))(parts, definition),
+        Crash.childLayer(parts, ({ step }, name) => step(`${name} A`))
+      ),
+    ends: ["completed"]
+  },
+  {
+    name: "a child in a scope that fails",
+    saga: Crash.family(
+      ({ step }, parts) =>
+        Effect.gen(function*() {
+          yield* Effect.ignore(Saga.scoped(Effect.andThen(Crash.child(parts, "child"), step("B"))))
+          return yield* Crash.child(parts, "other")
+        }),
+      ({ step }, name) => step(`${name} A`)
+    ),
+    faults: { B: ["refuse"] },
+    ends: ["completed"]
+  },
+  {
+    name: "a child that takes too long",
+    suspendAfter: "1 second",
+    saga: Crash.family(
+      ({ step }, parts) =>
+        Effect.andThen(Timer.timeoutOption(Crash.child(parts, "child"), "a while", "3 seconds"), step("B")),
+      ({ step }, name) => Effect.andThen(step(`${name} A`), Timer.sleep("t", "1 hour"))
+    ),
+    ends: ["completed"]
+  },
+  {
+    name: "a child that parks, and is let go on",
+    saga: Crash.family(({ step }, parts) => Effect.andThen(Crash.child(parts, "child"), step("B")), twoOf),
+    faults: { "child B": ["die"] },
+    helped: "C/S/1/0/child/0",
+    ends: ["completed"]
+  },
+  {
+    name: "a grandchild that refuses",
+    saga: Crash.family(
+      ({ step }, parts) => Effect.andThen(step("A"), Crash.child(parts, "child")),
+      (steps, name, parts) =>
+        name === "child"
+          ? Effect.andThen(steps.step("child A"), Crash.child(parts, "grandchild"))
+          : twoOf(steps, name)
+    ),
+    faults: { "grandchild B": ["refuse"] },
+    ends: ["rolledback"]
+  }
+]
+
 /** Every saga that is run. */
 export const scenarios: ReadonlyArray<Crash.Scenario> = [
   ...alone,
@@ -918,7 +1079,8 @@ export const scenarios: ReadonlyArray<Crash.Scenario> = [
   ...messages,
   ...races,
   ...generations,
-  ...beats
+  ...beats,
+  ...children
 ]
 
 /** What happens at every point of every saga, and then at some of the points after it. */

@@ -36,6 +36,8 @@ export interface Scenario {
   readonly answers?: ReadonlyArray<ReadonlyArray<Answer>>
   /** What every process sends, twice and with one key, one after the other: the second a second after the first. */
   readonly signals?: ReadonlyArray<Signalled>
+  /** The child that every process lets go on, over and over, where it is parked. */
+  readonly helped?: string
   /** What happens at every point of this one, beside what happens to all. */
   readonly mishaps?: ReadonlyArray<ReadonlyArray<SagaTest.Mishap>>
 }
@@ -246,6 +248,47 @@ export const body = (make: (steps: Steps) => Loose): Scenario["saga"] => (parts,
 
 type Payload = ReturnType<typeof define>["payloadSchema"]["Type"]
 
+/** What a body may leave to an execution of its own. */
+export const Child = Saga.make("C", {
+  payload: Schema.Struct({ name: Schema.String }),
+  success: Schema.String,
+  error: Schema.Union([Refused, Step.TimedOut]),
+  compensationError: Schema.Union([Stuck, Step.TimedOut]),
+  idempotencyKey: () => "of its parent alone"
+})
+
+/** A child of this name, which the parent undoes once it has completed. */
+export const child = (parts: Parts, name: string, options: object = {}): Loose =>
+  Saga.child(Child, { name }, {
+    name: name as "name",
+    onParentRollback: () => Effect.orDie(parts.act("undo", name)),
+    ...options
+  })
+
+/** What children do; `decided`: they have a point of no return behind what they attempt. */
+export const childLayer = (
+  parts: Parts,
+  child: (steps: Steps, name: string, parts: Parts) => Loose,
+  decided?: (steps: Steps, name: string) => Loose
+): Layer.Layer<never, never, SagaEngine.SagaEngine> => {
+  const own = steps(parts)
+  const attempt = ({ name }: { readonly name: string }) =>
+    Effect.map(Effect.suspend(() => child(own, name, parts)), String)
+  if (decided === undefined) return Child.toLayer(attempt as never)
+  return (Child.attempt(attempt as never) as any).settle((_: unknown, { name }: { readonly name: string }) =>
+    Effect.map(decided(own, name), String)
+  )
+}
+
+/** A parent and its children. */
+export const family = (
+  parent: (steps: Steps, parts: Parts) => Loose,
+  child: (steps: Steps, name: string, parts: Parts) => Loose,
+  decided?: (steps: Steps, name: string) => Loose
+): Scenario["saga"] =>
+(parts, definition) =>
+  Layer.merge(body((steps) => parent(steps, parts))(parts, definition), childLayer(parts, child, decided))
+
 /** A body with one. */
 export const settled = (
   make: (steps: Steps) => {
@@ -283,7 +326,7 @@ export const everywhere = (
   return SagaTest.crashEverywhere(definition, { id: "1" }, {
     handlers: Layer.merge(
       Layer.unwrap(Effect.map(Participants, (parts) => scenario.saga(parts, definition))),
-      sending(scenario.signals ?? [])
+      Layer.merge(sending(scenario.signals ?? []), helping(scenario.helped))
     ),
     participants: participants(scenario),
     check: (run) =>
@@ -313,6 +356,16 @@ export const signalled = (signals: Signalled): SagaTest.Outside => ({
 })
 
 const send = ({ key, payload, signal }: Signalled) => define().signal(id, signal, payload, { key })
+
+const helping = (child: string | undefined): Layer.Layer<never, never, SagaEngine.SagaEngine> =>
+  child === undefined ? Layer.empty : Layer.effectDiscard(
+    Effect.forkScoped(
+      Effect.forEach(
+        Array.from({ length: 20 }),
+        () => Effect.sleep("3 seconds").pipe(Effect.andThen(Child.resume(child as never)), Effect.ignore)
+      )
+    )
+  )
 
 /** Who is cut off may have sent nothing yet, so every process sends all. */
 const sending = (signals: ReadonlyArray<Signalled>): Layer.Layer<never, never, SagaEngine.SagaEngine> =>
@@ -369,6 +422,7 @@ export const conservation = (
   }
   const found: Array<string> = []
   const kinds = new Map<string, Journal.Kind>()
+  const isOwn = (of: string) => of.startsWith(`${execution}/`)
   let rollback = false
   let anyRollback = false
   const named = new Set<string>()
@@ -376,6 +430,7 @@ export const conservation = (
   for (const entry of journal) {
     if (entry._tag === "ContinuedAsNew") generation = entry.generation
     if (entry._tag === "StepStarted") kinds.set(baseOf(entry), entry.kind)
+    if (entry._tag === "ChildStarted") kinds.set(baseOf(entry), "child")
     if (entry._tag === "StepsRollbackStarted" || entry._tag === "RaceWon") anyRollback = true
     // What a person says to have taken care of is named as well.
     if (entry._tag === "Resolved" && entry.resolution._tag === "Skip") skipped.add(baseOf(entry.resolution.step))
@@ -386,6 +441,7 @@ export const conservation = (
     if (entry._tag === "SagaParked") { for (const one of entry.unresolved) named.add(baseOf(one)) }
   }
   for (const [of, times] of effects) {
+    if (!isOwn(of)) continue
     if (times > 1) found.push(`${of} happened ${times} times`)
     if (!kinds.has(of)) found.push(`${of} happened and the journal does not know of it`)
     if (undone.has(of)) continue
@@ -397,8 +453,10 @@ export const conservation = (
     }
   }
   for (const of of undone) {
+    if (!isOwn(of)) continue
     if (!anyRollback) found.push(`${of} was undone though nothing rolled back`)
-    if (!effects.has(of) && kinds.get(of) !== "onRollback") found.push(`${of} was undone and never happened`)
+    const acts = kinds.get(of) !== "onRollback" && kinds.get(of) !== "child"
+    if (acts && !effects.has(of)) found.push(`${of} was undone and never happened`)
   }
   return found
 }

@@ -304,8 +304,18 @@ export const sentence = (entry: Journal.Entry): string => {
   return entry._tag
 }
 
-/** A fresh store with the first appends of a journal, as a process that died left it. */
-export const cut = Effect.fnUntraced(function*(from: Recorded, id: string, appends: number) {
+/** Another process on what one that died has left. */
+export const crash = (recorded: Recorded, live: Live, parts: Parts = makeParts()) => open(recorded, live, parts)
+
+/**
+ * A fresh store with the first appends of a journal, as a process that died left it; `others` are there as they were.
+ */
+export const cut = Effect.fnUntraced(function*(
+  from: Recorded,
+  id: string,
+  appends: number,
+  others: ReadonlyArray<string> = []
+) {
   const to = yield* recordedStore
   const stored = yield* Effect.orDie(from.store.encoded.journal(id))
   const isSignal = ({ message }: Recorded["sent"][number]) => message.includes("\"Signal\"")
@@ -332,6 +342,9 @@ export const cut = Effect.fnUntraced(function*(from: Recorded, id: string, appen
       row: row === undefined || row.worker === null ? row : { ...row, worker: "a process that died" },
       answered: original?.answered
     }]))
+  }
+  for (const append of from.appends) {
+    if (others.includes(append.execution)) yield* Effect.orDie(to.store.encoded.append([append]))
   }
   // What others send does not die with it.
   yield* send(from.sent.findLastIndex(isSignal) + 1)

@@ -275,7 +275,12 @@ export const run = (
       broken.push(`it parks although nothing has happened to it${parkReason(world.timeline)}: say so in ends`)
     }
     if (!permitted.includes(row.status)) broken.push(`it ends ${row.status}, not ${permitted.join(" or ")}`)
-    for (const execution of world.owners.keys()) broken.push(...(yield* judge(run, execution)))
+    const all = new Map<string, SagaStore.Status>()
+    for (const execution of world.owners.keys()) {
+      const found = yield* Effect.orDie(world.encoded.read(execution))
+      if (found !== null) all.set(execution, found.status)
+    }
+    for (const execution of world.owners.keys()) broken.push(...(yield* judge(run, execution, all)))
 
     const last = processes.at(-1)!
     const polled = yield* virtual.run(Process.inside(world, last, setting.definition.poll(id)), last.gate)
@@ -431,9 +436,9 @@ const untilEnded = Effect.fnUntraced(function*(run: Run) {
     const row = yield* Effect.orDie(world.encoded.read(id))
     // Mail makes an execution due again: a parked one to be answered, one that has ended to be told of.
     const isOver = row !== null && row.result !== null && row.mail <= row.received
-    if (isOver && row.worker === null) {
-      const answer = row.status === "parked" ? answers.shift() : undefined
-      if (answer === undefined) return
+    const answer = isOver && row.worker === null && row.status === "parked" ? answers.shift() : undefined
+    if (answer === undefined && isOver && row.worker === null && (yield* atRest(run))) return
+    if (answer !== undefined) {
       const inspector = Context.get(client!.services!, SagaInspector.SagaInspector)
       yield* virtual.run(Process.inside(world, client!, answer(inspector, id)), client!.gate)
       continue
@@ -443,6 +448,7 @@ const untilEnded = Effect.fnUntraced(function*(run: Run) {
       since = virtual.now()
     }
     if (!(yield* virtual.advance(Math.max(since, row?.wakeAt ?? 0) + within))) {
+      if (isOver) return
       broken.push(
         world.definitions.has(definition.tag)
           ? `it stays ${row?.status ?? "unknown"} for ever`
@@ -470,7 +476,20 @@ const wakeUp = Effect.fnUntraced(function*(run: Run) {
   }
 })
 
-const judge = Effect.fnUntraced(function*({ world }: Run, execution: string) {
+/** Whether everything that has begun is at rest, the children too. */
+const atRest = Effect.fnUntraced(function*({ world }: Run) {
+  for (const execution of world.owners.keys()) {
+    const row = yield* Effect.orDie(world.encoded.read(execution))
+    if (row !== null && (row.result === null || row.worker !== null || row.mail > row.received)) return false
+  }
+  return true
+})
+
+const judge = Effect.fnUntraced(function*(
+  { world }: Run,
+  execution: string,
+  all: ReadonlyMap<string, SagaStore.Status>
+) {
   const row = yield* Effect.orDie(world.encoded.read(execution))
   if (row === null) return [`${execution} has a journal and no row`]
   const journal = yield* Effect.orDie(SagaStore.make(world.encoded).journal(execution))
@@ -483,7 +502,9 @@ const judge = Effect.fnUntraced(function*({ world }: Run, execution: string) {
     status: row.status,
     mail: row.mail,
     inbox: inbox.map((_) => _.number),
-    sequential: definition?.compensation !== "parallel"
+    sequential: definition?.compensation !== "parallel",
+    all,
+    whole: world.timeline
   })
 })
 

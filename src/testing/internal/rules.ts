@@ -30,6 +30,10 @@ export interface Seen {
   readonly inbox: ReadonlyArray<number>
   /** Compensations run one after the other. */
   readonly sequential: boolean
+  /** Where every execution stands that was seen, by its id. */
+  readonly all: ReadonlyMap<string, Status>
+  /** Everything that was seen, of all executions. */
+  readonly whole: ReadonlyArray<Event>
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -47,7 +51,8 @@ export const violations = (seen: Seen): ReadonlyArray<string> => [
   ...acting(seen),
   ...order(seen),
   ...nothingLost(seen),
-  ...answering(seen)
+  ...answering(seen),
+  ...parenting(seen)
 ]
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -155,7 +160,7 @@ const order = ({ execution, journal, sequential, timeline }: Seen): ReadonlyArra
   let last = Infinity
   for (const entry of journal) {
     place.pass(entry)
-    if (entry._tag === "StepSucceeded") completed.push(place.of(entry))
+    if (hasHappened(entry)) completed.push(place.of(entry))
     if (beginsToUndo(entry)) last = Infinity
     if (entry._tag !== "CompensationStarted") continue
     const index = completed.indexOf(place.of(entry))
@@ -180,6 +185,9 @@ const order = ({ execution, journal, sequential, timeline }: Seen): ReadonlyArra
   }
   return found
 }
+
+const hasHappened = (entry: Journal.Entry): entry is Journal.EntryOf<"StepSucceeded" | "ChildEnded"> =>
+  entry._tag === "StepSucceeded" || (entry._tag === "ChildEnded" && entry.end._tag === "SagaCompleted")
 
 /** What loses a race is undone in scopes of its own, as soon as it has settled. */
 const beginsToUndo = ({ _tag }: Journal.Entry): boolean =>
@@ -211,6 +219,7 @@ const nothingLost = ({ execution, journal, status, timeline }: Seen): ReadonlyAr
   for (const entry of journal) {
     place.pass(entry)
     if (entry._tag === "StepStarted") kinds.set(place.of(entry), entry.kind)
+    if (entry._tag === "ChildStarted") kinds.set(place.of(entry), "child")
     if (entry._tag === "CompensationSucceeded") undone.add(place.of(entry))
     if (entry._tag === "Resolved" && entry.resolution._tag === "Skip") {
       named.add(place.of(entry.resolution.step))
@@ -239,7 +248,8 @@ const nothingLost = ({ execution, journal, status, timeline }: Seen): ReadonlyAr
   }
   for (const [of, name] of undoings) {
     if (!anyRollback) found.push(`${name} ran though nothing rolled back`)
-    if (!begun.has(of) && kinds.get(of) !== "onRollback") found.push(`${name} ran though its step never began`)
+    const acts = kinds.get(of) !== "onRollback" && kinds.get(of) !== "child"
+    if (acts && !begun.has(of)) found.push(`${name} ran though its step never began`)
   }
   return [...new Set(found)]
 }
@@ -259,4 +269,49 @@ const answering = ({ inbox, journal, mail, status }: Seen): ReadonlyArray<string
   }
   if (status !== "parked" && inbox.length > 0) found.push(`messages ${inbox.join(", ")} lie in its inbox for ever`)
   return found
+}
+
+/**
+ * A child begins when its parent's journal has it, there is none besides, and the journal says of its end what it was.
+ */
+const parenting = ({ all, execution, journal, status, whole }: Seen): ReadonlyArray<string> => {
+  const found: Array<string> = []
+  const [started] = journal
+  const parent = started?._tag === "SagaStarted" ? started.parent : undefined
+  if (parent !== undefined) {
+    const first = (isIt: (event: Event) => boolean) => whole.findIndex(isIt)
+    const known = first((event) =>
+      event._tag === "Append" && event.execution === parent &&
+      event.entries.some((entry) => entry._tag === "ChildStarted" && entry.child === execution)
+    )
+    const created = first((event) => event._tag === "Append" && event.execution === execution)
+    if (known < 0) found.push(`it is a child of ${parent}, whose journal does not know of it`)
+    else if (created < known) found.push("it began before its parent's journal had it")
+  }
+  const state = Journal.fold(journal)
+  if (Result.isFailure(state)) return found
+  for (const { child, compensation, ref, resolvedBy } of state.success.steps.values()) {
+    if (child === undefined || resolvedBy !== undefined) continue
+    const now = all.get(child.execution)
+    const ended = child.end === undefined ? undefined : ends[child.end._tag]
+    if (ended !== undefined && ended !== now) {
+      found.push(`child ${Journal.refName(ref)} is ${now ?? "nowhere"}, and its parent's journal says ${ended}`)
+    }
+    if (status !== "completed" && status !== "rolledback") continue
+    if (now !== undefined && !over.includes(now)) found.push(`it ended while its child ${child.execution} is ${now}`)
+    const isUndone = compensation.status === "succeeded" || compensation.status === "skipped"
+    if (status === "rolledback" && now === "completed" && child.undo && !isUndone) {
+      found.push(`child ${Journal.refName(ref)} completed and was not undone`)
+    }
+  }
+  return found
+}
+
+const over: ReadonlyArray<Status> = ["completed", "rolledback", "abandoned"]
+
+const ends: Readonly<Record<Journal.End["_tag"], Status>> = {
+  SagaCompleted: "completed",
+  SagaRolledBack: "rolledback",
+  SagaParked: "parked",
+  SagaAbandoned: "abandoned"
 }

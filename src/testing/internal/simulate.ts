@@ -505,6 +505,11 @@ const judge = Effect.fnUntraced(function*(run: Simulation, stuck: ReadonlySet<nu
       broken.push({ saga, execution: `saga ${saga}`, sentences: ["it could not be started"], timeline: "" })
     }
   }
+  const all = new Map<string, SagaStore.Status>()
+  for (const execution of timelines.keys()) {
+    const row = yield* Effect.orDie(world.encoded.read(execution))
+    if (row !== null) all.set(execution, row.status)
+  }
   for (const [execution, timeline] of timelines) {
     const saga = sagas.get(execution)
     const row = yield* Effect.orDie(world.encoded.read(execution))
@@ -519,7 +524,9 @@ const judge = Effect.fnUntraced(function*(run: Simulation, stuck: ReadonlySet<nu
         status: row.status,
         mail: row.mail,
         inbox,
-        sequential: world.definitions.get(row.name)?.compensation !== "parallel"
+        sequential: world.definitions.get(row.name)?.compensation !== "parallel",
+        all,
+        whole: world.timeline
       })
     ]
     if (row !== null && saga !== undefined) {
