@@ -24,6 +24,7 @@ const rollback = ["test/semantics/rollback.test.ts", "test/semantics/compensatio
 const notation = ["test/internal/notation.test.ts"]
 const inspector = ["test/SagaInspector.test.ts"]
 const signals = ["test/semantics/signals.test.ts"]
+const children = ["test/semantics/child.test.ts"]
 const races = ["test/semantics/race.test.ts"]
 const generations = ["test/semantics/continueAsNew.test.ts"]
 const heartbeat = ["test/semantics/heartbeat.test.ts"]
@@ -462,5 +463,56 @@ export const mutants: ReadonlyArray<Mutant> = [
     find: "  one.heartbeat = known.heartbeat\n",
     replace: "",
     tests: heartbeat
+  },
+  {
+    bug: "a child is created before its parent's journal has it",
+    file: "src/internal/intake.ts",
+    find: "scope: asked.scope })\n  })\n  run.startDurable.push(task)\n}",
+    replace: "scope: asked.scope })\n  })\n  run.startNow.push(task)\n}",
+    tests: children
+  },
+  {
+    bug: "the end of a child is not told to its parent",
+    file: "src/internal/executor.ts",
+    find: "...(told === undefined ? undefined : { tell: told })",
+    replace: "",
+    tests: children
+  },
+  {
+    bug: "a child is asked to roll back before that is durable",
+    file: "src/internal/children.ts",
+    find: "core.onDurable.push(() => Core.emit(core, () => cancel(to, task)))",
+    replace: "cancel(to, task)",
+    tests: crash,
+    only: "rule 36.* > a child"
+  },
+  {
+    bug: "a child that was never created may be created after its parent has rolled back",
+    file: "src/internal/starting.ts",
+    find: "if (found === undefined && (yield* bury(birth, reason))) return \"There\"",
+    replace: "if (found === undefined) return \"Taken\"",
+    tests: children
+  },
+  {
+    bug: "a child that completes although it was cancelled is not undone",
+    file: "src/internal/fold.ts",
+    find: "    case \"SagaCompleted\":\n      return \"succeeded\"",
+    replace: "    case \"SagaCompleted\":\n      return cancelled ? \"withdrawn\" : \"succeeded\"",
+    tests: children
+  },
+  {
+    bug: "somebody else's execution is taken for a child",
+    file: "src/internal/starting.ts",
+    find: "if ((yield* parentOf(store, id)) !== parent) return \"Taken\"",
+    replace: "",
+    tests: children
+  },
+  {
+    bug: "an append tells what it does not keep",
+    file: "src/internal/memory.ts",
+    find: "if (seq <= last && journal.some((stored) => stored.seq === seq)) return false",
+    replace: "if (seq <= last && journal.some((stored) => stored.seq === seq)) {\n" +
+      "    if (append.tell !== undefined) tellMessage(state, append.tell, append.at)\n    return false\n  }",
+    tests: memory
   }
 ]

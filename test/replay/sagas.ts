@@ -2,9 +2,10 @@
  * The sagas whose journals are golden: together they write every entry. A saga here may change like any open saga may,
  * so that its old journals still replay; a new construct gets a saga of its own.
  */
-import { Effect, Schedule, Schema } from "effect"
+import { Effect, Layer, Schedule, Schema } from "effect"
 import { Saga, type SagaInspector, Signal, Step, Timer } from "effect-saga"
 import * as TestClock from "effect/testing/TestClock"
+import { Refused, Stuck } from "../utils/Shop.ts"
 import * as World from "../utils/World.ts"
 
 export interface Golden {
@@ -24,6 +25,14 @@ const published = { stage: Schema.String }
 const Paid = Signal.make("Paid", { payload: Schema.String })
 const Note = Signal.make("Note", { payload: Schema.String })
 const always = Array.from({ length: 9 }, (): World.Fault => "refuse")
+
+const Child = Saga.make("C", {
+  payload: Schema.Struct({ name: Schema.String }),
+  success: Schema.String,
+  error: Refused,
+  compensationError: Stuck,
+  idempotencyKey: () => ""
+})
 
 export const sagas: Readonly<Record<string, Golden>> = {
   "a saga of many steps": {
@@ -176,5 +185,33 @@ export const sagas: Readonly<Record<string, Golden>> = {
     ),
     faults: { B: ["refuse"] },
     answer: (world) => world.signal(Note, "it is back")
+  },
+  children: {
+    live: (parts) => {
+      const child = (name: string, options: object = {}) =>
+        Saga.child(Child, { name }, {
+          name: name as "name",
+          onParentRollback: () => Effect.orDie(parts.parts.act(`undo ${name}`, undefined)),
+          ...options
+        })
+      const parent = World.body(() =>
+        Effect.gen(function*() {
+          yield* child("one")
+          yield* Effect.ignore(child("two"))
+          yield* Saga.race([child("three"), Timer.sleep("soon", "1 second")])
+          const [four] = yield* Effect.all([child("four"), child("left", { onParentRollback: "leave" })], {
+            concurrency: "unbounded"
+          })
+          return yield* parts.step(`last ${four}`)
+        })
+      )
+      const children = Child.toLayer(
+        (({ name }: { readonly name: string }) =>
+          name === "three" ? Timer.sleep("long", "1 hour") : parts.step(`${name} A`)) as never
+      )
+      return Layer.merge(parent(parts), children)
+    },
+    faults: { "two A": ["refuse"], "four A": ["die"], "last four A done": ["refuse"] },
+    answer: (_, inspector) => inspector.retry("C/S/1/0/four/2:0")
   }
 }
