@@ -9,6 +9,7 @@
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Result from "effect/Result"
+import * as Schedule from "effect/Schedule"
 import type * as Schema from "effect/Schema"
 import type { ChildRequest } from "../Execution.ts"
 import * as Journal from "../Journal.ts"
@@ -335,6 +336,9 @@ const cancel = (to: Settler, task: ChildTask): void => {
   )
 }
 
+/** As long as a lease, by default. */
+const patience = Schedule.spaced("1 second").pipe(Schedule.upTo({ duration: "30 seconds" }))
+
 interface Asking extends Birth {
   /** Why its payload cannot be stored. */
   readonly invalid: string | undefined
@@ -351,7 +355,13 @@ const ask = <A>(
   Core.fork(
     core,
     core.attempts,
-    Effect.result(Effect.flatMap(birthOf(core, task), what)),
+    Effect.result(
+      Effect.flatMap(birthOf(core, task), (birth) =>
+        Effect.retry(what(birth), {
+          while: (error) => error.retryable && core.mayAct(),
+          schedule: patience
+        }))
+    ),
     Core.outerContext(core, task.asked),
     (result) => {
       if (task.phase === "done") return

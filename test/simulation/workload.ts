@@ -5,7 +5,7 @@
  * alone; they know what happened and what was undone, and the check compares that with the journals.
  */
 import { Duration, Effect, Layer, Schedule, Schema } from "effect"
-import { Saga, type SagaEngine, Signal, Step, Timer } from "effect-saga"
+import { Saga, type SagaEngine, SagaInspector, Signal, Step, Timer } from "effect-saga"
 import { Simulation } from "effect-saga/testing"
 import * as assert from "node:assert/strict"
 import * as Crash from "../utils/Crash.ts"
@@ -25,6 +25,13 @@ type Part =
   | { readonly _tag: "Say"; readonly name: string }
   | { readonly _tag: "Receive"; readonly name: string; readonly millis: number }
   | { readonly _tag: "Race"; readonly of: ReadonlyArray<Part> }
+  | {
+    readonly _tag: "Child"
+    readonly name: string
+    readonly of: ReadonlyArray<Part>
+    readonly stays: boolean
+    readonly millis?: number
+  }
   | { readonly _tag: "AtOnce"; readonly of: ReadonlyArray<Part> }
   | { readonly _tag: "Scoped"; readonly of: ReadonlyArray<Part>; readonly instead: string }
 
@@ -40,7 +47,7 @@ const planned = (draw: Simulation.Draw): Plan => {
   const name = () => `${draw.pick(["Reserve", "Charge", "Book", "Pack", "Note"])}${draw.chance(0.7) ? ++count : ""}`
   const names: Array<string> = []
   const part = (depth: number): Part => {
-    const kind = draw.int(0, depth > 0 ? 11 : 7)
+    const kind = draw.int(0, depth > 0 ? 12 : 7)
     switch (kind) {
       case 3: {
         // So long may one row of it take: what is said is written by itself, or only with something else.
@@ -69,6 +76,17 @@ const planned = (draw: Simulation.Draw): Plan => {
         return { _tag: "AtOnce", of: several(depth - 1) }
       case 9:
         return { _tag: "Race", of: several(depth - 1) }
+      case 11: {
+        const child = `${name()}Child`
+        names.push(child)
+        return {
+          _tag: "Child",
+          name: child,
+          of: several(depth - 1),
+          stays: draw.chance(0.2),
+          ...(draw.chance(0.3) ? { millis: draw.pick([500, 20_000]) } : undefined)
+        }
+      }
       case 10:
         return { _tag: "Scoped", of: several(depth - 1), instead: name() }
       default: {
@@ -110,13 +128,23 @@ const Walk = define("Walk")
 const Ride = define("Ride")
 const Flight = define("Flight")
 
+/** What a part of another saga does that is an execution of its own. */
+const Errand = Saga.make("Errand", {
+  payload: Schema.Struct({ plan: Schema.String }),
+  success: Schema.String,
+  error: Schema.Union([Refused, Step.TimedOut]),
+  compensationError: Schema.Union([Stuck, Step.TimedOut]),
+  published: { said: Schema.String },
+  idempotencyKey: () => "of its parent"
+})
+
 const Paid = Signal.make("Paid", { payload: Schema.String })
 
 type Loose = Effect.Effect<any, any, any>
 
 const retry = (times: number) => Schedule.exponential("100 millis").pipe(Schedule.upTo({ times }))
 
-const interpret = (steps: Crash.Steps, part: Part): Loose => {
+const interpret = (steps: Crash.Steps, part: Part, parts: Crash.Parts): Loose => {
   switch (part._tag) {
     case "Beating":
       return steps.beating(part.name, part.each, {
@@ -125,6 +153,18 @@ const interpret = (steps: Crash.Steps, part: Part): Loose => {
         check: true,
         ...(part.retries === 0 ? undefined : { retry: retry(part.retries) })
       })
+    case "Child": {
+      const child = Saga.child(Errand, { plan: JSON.stringify(part.of) }, {
+        name: part.name as "name",
+        onParentRollback: part.stays
+          ? "leave"
+          : (() => Effect.mapError(parts.act("undo", part.name), () => new Stuck({ step: part.name }))) as never,
+        compensation: { retry: retry(6), timeout: "2 seconds" }
+      } as never) as Loose
+      return part.millis === undefined
+        ? child
+        : Timer.timeoutOption(child, part.name as "name", Duration.millis(part.millis)) as Loose
+    }
     case "Step":
       return steps.step(part.name, {
         compensation: { retry: retry(6), timeout: "2 seconds" },
@@ -145,14 +185,14 @@ const interpret = (steps: Crash.Steps, part: Part): Loose => {
     case "Receive":
       return Timer.timeoutOption(Signal.receive(Paid), part.name as "name", Duration.millis(part.millis)) as Loose
     case "Race":
-      return Saga.race(part.of.map((one) => interpret(steps, one)))
+      return Saga.race(part.of.map((one) => interpret(steps, one, parts)))
     case "AtOnce":
-      return Effect.all(part.of.map((one) => interpret(steps, one)), { concurrency: "unbounded" })
+      return Effect.all(part.of.map((one) => interpret(steps, one, parts)), { concurrency: "unbounded" })
     case "Scoped":
       return Effect.catchTag(
-        Saga.scoped(Effect.forEach(part.of, (one) => interpret(steps, one))) as Effect.Effect<unknown, Refused>,
+        Saga.scoped(Effect.forEach(part.of, (one) => interpret(steps, one, parts))) as Effect.Effect<unknown, Refused>,
         "Refused",
-        () => interpret(steps, { _tag: "Step", name: part.instead })
+        () => interpret(steps, { _tag: "Step", name: part.instead }, parts)
       )
   }
 }
@@ -160,16 +200,36 @@ const interpret = (steps: Crash.Steps, part: Part): Loose => {
 const handlers = Layer.unwrap(Effect.map(Crash.Participants, (parts) => {
   const steps = Crash.steps(parts)
   const attempt = ({ plan }: { readonly plan: string }): Loose =>
-    Effect.forEach((JSON.parse(plan) as Plan).attempt, (part) => interpret(steps, part))
+    Effect.forEach((JSON.parse(plan) as Plan).attempt, (part) => interpret(steps, part, parts))
   const settle = (_: unknown, { plan }: { readonly plan: string }): Loose =>
     Effect.as(Effect.forEach((JSON.parse(plan) as Plan).settle, (name) => steps.retryable(name)), "there")
   const decide = () => steps.pivot("Decide?", { timeout: "2 seconds", check: true })
+  const run = ({ plan }: { readonly plan: string }): Loose =>
+    Effect.as(Effect.forEach(JSON.parse(plan) as ReadonlyArray<Part>, (part) => interpret(steps, part, parts)), "done")
   return Layer.mergeAll(
+    Errand.toLayer(run as never),
+    givesUp as Layer.Layer<never>,
     Walk.toLayer(((payload: never) => Effect.as(attempt(payload), "there")) as never),
     (Ride.attempt(attempt as never) as any).settle(settle) as Handlers,
     (Flight.attempt(attempt as never) as any).pivot(decide).settle(settle) as Handlers
   )
 }))
+
+/** A child that is parked holds its parent up: somebody lets it go on, and then closes it as it is. */
+const givesUp = Layer.effectDiscard(
+  SagaInspector.SagaInspector.use((inspector) =>
+    Effect.forkScoped(Effect.forever(
+      Effect.gen(function*() {
+        yield* Effect.sleep("45 seconds")
+        const { items } = yield* inspector.list({ name: "Errand", status: "parked" })
+        for (const { createdAt, id, updatedAt } of items) {
+          const old = updatedAt - createdAt > 120_000
+          yield* Effect.ignore(old ? inspector.abandon(id, "nobody mends it") : inspector.retry(id))
+        }
+      }).pipe(Effect.catchCause(() => Effect.void))
+    ))
+  )
+)
 
 type Handlers = Layer.Layer<never, never, SagaEngine.SagaEngine>
 

@@ -448,7 +448,7 @@ const untilEnded = Effect.fnUntraced(function*(run: Simulation) {
   let seen = 0
   let since = 0
   let steps = 0
-  for (let sweep = second; open.size > 0; sweep += second) {
+  for (let sweep = second; open.size > 0 || !(yield* childrenRest(run)); sweep += second) {
     while (yield* virtual.advance(sweep)) steps++
     if (fatal.length > 0) return yield* Effect.die(Cause.squash(fatal[0]!))
     // A process that could not begin is started again, as by whoever runs it.
@@ -480,6 +480,17 @@ const untilEnded = Effect.fnUntraced(function*(run: Simulation) {
     if (most > endless || sweep > Math.max(since, wakeAt) + within) break
   }
   return { open, steps }
+})
+
+/** Whether what the sagas have started is at rest too. */
+const childrenRest = Effect.fnUntraced(function*({ started, world }: Simulation) {
+  const roots = new Set<string>(started.values())
+  for (const execution of new Set(world.timeline.map((_) => _.execution))) {
+    if (roots.has(execution)) continue
+    const row = yield* Effect.orDie(world.encoded.read(execution))
+    if (row !== null && (row.result === null || row.worker !== null || row.mail > row.received)) return false
+  }
+  return true
 })
 
 const second = 1_000
