@@ -364,7 +364,8 @@ const ask = <A>(
     ),
     Core.outerContext(core, task.asked),
     (result) => {
-      if (task.phase === "done") return
+      // Its end may have been heard first.
+      if (task.phase === "done" || task.ended !== undefined) return
       if (Result.isSuccess(result)) return then(result.success)
       // The store does not answer while the lease lasts: whoever has it next goes on.
       return result.failure.retryable ? core.leave() : park(to, task, `was refused: ${result.failure.message}`)

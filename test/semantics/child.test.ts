@@ -737,6 +737,44 @@ describe("news of a child", () => {
     }).pipe(Effect.scoped))
 })
 
+it.effect("a journal with children is told as people read it", () =>
+  Effect.gen(function*() {
+    const world = yield* World.make(family(World.body((parts) =>
+      Effect.gen(function*() {
+        yield* Saga.child(Child, { n: 1 }, { onParentRollback: undo(parts) })
+        yield* Effect.ignore(Saga.child(Child, { n: 2 }, { onParentRollback: undo(parts) }))
+        yield* Timer.timeoutOption(
+          Saga.child(Child, { n: 3 }, { name: "slow", onParentRollback: undo(parts) }),
+          "soon",
+          "1 minute"
+        )
+        return yield* parts.step("B")
+      })
+    )))
+    world.parts.faults.set("child B2", ["refuse"])
+    world.parts.faults.set("child B3", [120_000])
+    world.parts.faults.set("B", ["refuse"])
+    yield* world.execute
+    const { diagram, happened, lines } = Saga.explain(yield* world.entries)
+    assert.strictEqual(happened, true)
+    assert.deepStrictEqual(lines.map(({ mark, text }) => `${mark}: ${text}`), [
+      "started: The saga started.",
+      "started: C is left to C/S/1/0/C/0, which it starts.",
+      "done: C completed after 0 ms.",
+      "started: C#2 is left to C/S/1/0/C/1, which it starts.",
+      "failed: C#2 is rolled back after 0 ms, because it failed with Refused (step \"child B2\").",
+      "started: slow is left to C/S/1/0/slow/0.0:0, which it starts.",
+      "waits: The saga waits 1 m (soon).",
+      "waits: Nothing is due for 50 s: it left memory until then.",
+      ...lines.slice(8).map(({ mark, text }) => `${mark}: ${text}`)
+    ])
+    const rest = lines.map(({ text }) => text).join(" ")
+    assert.include(rest, "slow is not waited for any more, and is asked to roll back.")
+    assert.include(rest, "slow is rolled back after 2 m, because it was cancelled (its parent S/1 does not wait for it")
+    assert.include(diagram, "C")
+    assert.include(diagram, "completed")
+  }).pipe(Effect.scoped))
+
 it.effect("Saga.transact has no children, also where the types did not see it", () =>
   Effect.gen(function*() {
     const exit = yield* Effect.exit(Saga.transact(

@@ -150,3 +150,57 @@ describe("SagaTest", () => {
       }
     }))
 })
+
+const Parcel = Saga.make("Parcel", {
+  payload: Schema.Int,
+  success: Schema.String,
+  error: NoCarrier,
+  idempotencyKey: String
+})
+
+const Parcels = Saga.make("Parcels", {
+  payload: Schema.Int,
+  success: Schema.Array(Schema.String),
+  error: NoCarrier,
+  idempotencyKey: String
+})
+
+const ParcelsLive = Layer.merge(
+  Parcel.toLayer((n) =>
+    Effect.andThen(
+      Timer.sleep("until it is packed", "1 day"),
+      Step.make(`Ship ${n}`, {
+        success: Schema.String,
+        error: NoCarrier,
+        execute: Effect.succeed(`tracking ${n}`),
+        compensate: () => Effect.void
+      })
+    )
+  ),
+  Parcels.toLayer((count) =>
+    Effect.forEach(
+      Array.from({ length: count }, (_, n) => n),
+      (n) => Saga.child(Parcel, n, { name: `parcel ${n}`, onParentRollback: () => Effect.void }),
+      { concurrency: "unbounded" }
+    )
+  )
+)
+
+describe("SagaTest, with children", () => {
+  it.effect("runs parents and children, and lets a step of a child fail", () =>
+    Effect.gen(function*() {
+      const all = yield* SagaTest.run(Parcels.execute(2))
+      assert.deepStrictEqual(all, Exit.succeed(["tracking 0", "tracking 1"]))
+      yield* SagaTest.fail("Ship 2", new NoCarrier())
+      assert.deepStrictEqual(World.errorOf(yield* SagaTest.run(Parcels.execute(3))), new NoCarrier())
+      assert.includeMembers([...yield* log], ["Ship 0", "Ship 1", "Ship 2"])
+    }).pipe(Effect.provide(ParcelsLive.pipe(Layer.provideMerge(SagaTest.layer)))))
+
+  it.live("crashEverywhere takes parents and children through every point", () =>
+    Effect.gen(function*() {
+      const report = yield* SagaTest.crashEverywhere(Parcels, 2, { handlers: ParcelsLive })
+      assert.isAbove(report.runs, 50)
+      // A step of a child refuses in a course of its own, and then its parent rolls back.
+      assert.sameMembers(report.courses.map(({ status }) => status), ["completed", "rolledback", "rolledback"])
+    }), 60_000)
+})
