@@ -198,9 +198,9 @@ describe("SagaTest, with children", () => {
 
   it.live("crashEverywhere takes parents and children through every point", () =>
     Effect.gen(function*() {
-      const report = yield* SagaTest.crashEverywhere(Parcels, 2, { handlers: ParcelsLive })
+      const report = yield* SagaTest.crashEverywhere(Parcels, 1, { handlers: ParcelsLive })
       assert.isAbove(report.runs, 50)
       // A step of a child refuses in a course of its own, and then its parent rolls back.
-      assert.sameMembers(report.courses.map(({ status }) => status), ["completed", "rolledback", "rolledback"])
+      assert.sameMembers(report.courses.map(({ status }) => status), ["completed", "rolledback"])
     }), 60_000)
 })
