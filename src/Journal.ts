@@ -35,6 +35,7 @@ const ref = {
   occurrence: Schema.optionalKey(Schema.Int)
 }
 const at = { at: Schema.Number }
+const received = { mail: Schema.Int, signal: Schema.String, value: Schema.Json }
 const beating = {
   attempt: Schema.Int,
   details: Schema.optionalKey(Schema.Json),
@@ -307,22 +308,9 @@ export const Entry = Schema.Union([
   Schema.TaggedStruct("StepsRollbackStarted", { ...at, ...ref, steps: Schema.Array(Schema.Struct(ref)) }),
   Schema.TaggedStruct("StepsRolledBack", { ...at, ...ref }),
   Schema.TaggedStruct("SignalAwaited", { ...at, ...ref, signals: Schema.Array(Schema.String) }),
-  Schema.TaggedStruct("SignalReceived", {
-    ...at,
-    ...ref,
-    mail: Schema.Int,
-    signal: Schema.String,
-    value: Schema.Json
-  }),
+  Schema.TaggedStruct("SignalReceived", { ...at, ...ref, ...received }),
   Schema.TaggedStruct("ReceiveWithdrawn", { ...at, ...ref }),
-  Schema.TaggedStruct("CompensationSignalReceived", {
-    ...at,
-    ...ref,
-    wait: Schema.String,
-    mail: Schema.Int,
-    signal: Schema.String,
-    value: Schema.Json
-  }),
+  Schema.TaggedStruct("CompensationSignalReceived", { ...at, ...ref, wait: Schema.String, ...received }),
   Schema.TaggedStruct("ChildStarted", {
     ...at,
     ...ref,

@@ -414,8 +414,7 @@ export const make: Effect.Effect<SagaInspector["Service"], never, SagaStore.Saga
       const now = Journal.foldPrefix(SagaStore.decodePrefix(stored))
       const verdict = now === undefined ? undefined : judge(now, { _tag: "Abandon" }, undefined)
       if (status === "abandoned") return
-      const end = result === null ? undefined : Journal.decodeEnd(result)
-      const parked = end === undefined ? undefined : yield* Effect.orElseSucceed(end, () => undefined)
+      const parked = yield* Effect.orElseSucceed(Journal.decodeEnd(result ?? ""), () => undefined)
       const unreadable = parked?._tag === "SagaParked" && parked.reason._tag === "Undecodable"
       if (parked?._tag !== "SagaParked" || (verdict?._tag !== "Applies" && !unreadable)) {
         return yield* failure(new SagaError.NotAccepting({ execution: id, status, request }))
@@ -436,8 +435,7 @@ export const make: Effect.Effect<SagaInspector["Service"], never, SagaStore.Saga
       const entries = [resolution, ...undelivered(inbox, at), entry]
       const kept = storable(entries, storableLimits)
       if (Result.isFailure(kept)) {
-        const issue = kept.failure.message
-        return yield* failure(new SagaError.ResolutionRefused({ execution: id, request, issue }))
+        return yield* failure(new SagaError.ResolutionRefused({ execution: id, request, issue: kept.failure.message }))
       }
       const append: SagaStore.Append = {
         execution: id,
@@ -450,8 +448,7 @@ export const make: Effect.Effect<SagaInspector["Service"], never, SagaStore.Saga
         answered: inbox.map(({ number }) => number),
         ...endTold(stored, id, entry)
       }
-      const [written] = yield* reading(id, encoded.append([append]))
-      if (written === true) return
+      if ((yield* reading(id, encoded.append([append])))[0] === true) return
       const witness = yield* reading(id, encoded.witness(id, append.seq))
       if (witness.token === token && witness.last === append.seq) return
     }

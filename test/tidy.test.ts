@@ -29,6 +29,7 @@ const ranks: ReadonlyArray<ReadonlyArray<string>> = [
     "Journal",
     "internal/ref",
     "internal/notation",
+    "internal/beginning",
     "internal/fold",
     "internal/records",
     "internal/resolution",

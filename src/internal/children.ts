@@ -302,16 +302,7 @@ const stay = (task: ChildTask): void => {
 const wait = ({ core }: Settler, task: ChildTask): void => {
   stay(task)
   task.phase = "waiting"
-  const until = task.since + core.limits.suspendAfter
-  const sleeper = { time: Infinity, who: "task", stay: until } as const
-  core.sleepers.add(sleeper)
-  const cancelTimer = until === Infinity || until <= core.clock.currentTimeMillisUnsafe()
-    ? undefined
-    : Core.wakeAt(core, until, () => {})
-  task.cancelWait = () => {
-    core.sleepers.delete(sleeper)
-    cancelTimer?.()
-  }
+  task.cancelWait = Core.waitForMail(core, task.since, "task")
 }
 
 /** That it is to roll back is durable before it is asked to: another process must know why it did. */

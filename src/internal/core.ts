@@ -332,6 +332,27 @@ export const wakeAt = (
 }
 
 /**
+ * Waits for nothing but messages: in memory for as long as `Limits.SuspendAfter` says, counted from `since`, and out of
+ * it from then on. Returns what ends the waiting.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const waitForMail = (core: Core, since: number, who: Sleeper["who"]): () => void => {
+  const until = since + core.limits.suspendAfter
+  const sleeper: Sleeper = { time: Infinity, who, stays: until > core.clock.currentTimeMillisUnsafe() }
+  core.sleepers.add(sleeper)
+  // Timers may ring before the clock says so: who asked the clock then would never ask again.
+  const cancelTimer = until === Infinity || sleeper.stays !== true
+    ? undefined
+    : wakeAt(core, until, () => void (sleeper.stays = false))
+  return () => {
+    core.sleepers.delete(sleeper)
+    cancelTimer?.()
+  }
+}
+
+/**
  * Waits until a time of the engine's clock.
  *
  * @category running

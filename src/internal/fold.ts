@@ -21,6 +21,7 @@ import type {
   StepState,
   Unresolved
 } from "../Journal.ts"
+import { initial, newStep } from "./beginning.ts"
 import { isWithin, ref_, refKey, refName } from "./ref.ts"
 
 /**
@@ -42,42 +43,6 @@ export const fold = (entries: Iterable<Entry>): Result.Result<JournalState, Ille
  * @since 0.1.0
  */
 export const foldPrefix = (entries: Iterable<Entry>): JournalState | undefined => run(entries).state
-
-/**
- * The state that a journal begins in.
- *
- * @category state
- * @since 0.1.0
- */
-export const initial = (entry: EntryOf<"SagaStarted" | "ContinuedAsNew">): JournalState => ({
-  startedAt: entry.at,
-  version: entry.version ?? 1,
-  generation: entry._tag === "SagaStarted" ? 0 : entry.generation,
-  payload: entry._tag === "SagaStarted" ? undefined : entry.payload,
-  deadline: entry.deadline,
-  at: entry.at,
-  phase: "running",
-  suspended: undefined,
-  claims: 0,
-  claimants: [],
-  received: 0,
-  parks: entry._tag === "SagaStarted" ? 0 : entry.parks ?? 0,
-  touched: true,
-  pivotPassed: false,
-  requested: undefined,
-  parking: undefined,
-  rollback: undefined,
-  undoing: new Set(),
-  undoingSteps: new Map(),
-  steps: new Map(),
-  held: [],
-  published: new Map(),
-  versions: new Map(),
-  awaiting: new Map(),
-  signals: [],
-  resolutions: [],
-  end: undefined
-})
 
 /**
  * Applies the next entry to a state that nobody else sees. Returns what makes it illegal.
@@ -598,38 +563,6 @@ const hold = (state: JournalState, { child, compensation, kind }: StepState, key
   compensation.status = "held"
   state.held.push(key)
 }
-
-const newStep = (entry: EntryOf<"StepStarted" | "ChildStarted">): StepState => ({
-  ref: ref_(entry.name, entry.path ?? "", entry.occurrence ?? 0),
-  kind: entry._tag === "ChildStarted" ? "child" : entry.kind,
-  scope: entry.scope ?? "",
-  startedAt: entry.at,
-  endedAt: undefined,
-  status: "started",
-  attempts: [],
-  attempted: 0,
-  refusals: 0,
-  heartbeat: undefined,
-  value: undefined,
-  error: undefined,
-  resolvedBy: undefined,
-  child: entry._tag === "StepStarted"
-    ? undefined
-    : { execution: entry.child, undo: entry.undo === true, cancelled: false, parked: undefined, end: undefined },
-  compensation: {
-    status: "none",
-    startedAt: undefined,
-    endedAt: undefined,
-    attempts: [],
-    attempted: 0,
-    heartbeat: undefined,
-    error: undefined,
-    defect: undefined,
-    timers: new Map(),
-    signals: new Map(),
-    resolvedBy: undefined
-  }
-})
 
 /** Whether a roll-back that has begun and not ended undoes this step. */
 const isUndoing = (state: JournalState, key: string): boolean => {

@@ -101,21 +101,13 @@ export const listen = (
   { since, who }: { readonly since: number; readonly who: Core.Sleeper["who"] | undefined },
   receiver: Core.Receiver
 ): () => void => {
-  const stay = since + core.limits.suspendAfter
-  const stays = stay > core.clock.currentTimeMillisUnsafe()
-  const sleeper: Core.Sleeper | undefined = who === undefined ? undefined : { time: Infinity, who, stays }
-  if (sleeper !== undefined) core.sleepers.add(sleeper)
+  const cancelWait = who === undefined ? undefined : Core.waitForMail(core, since, who)
   core.receivers.add(receiver)
-  // Timers may ring before the clock says so: who asked the clock then would never ask again.
-  const cancelTimer = sleeper === undefined || stay === Infinity || !stays
-    ? undefined
-    : Core.wakeAt(core, stay, () => void (sleeper.stays = false))
   // It may have come already: then an event gives it.
   if (core.mailbox.some(({ signal }) => receiver.kinds.has(signal))) Core.emit(core, () => {})
   return () => {
-    if (sleeper !== undefined) core.sleepers.delete(sleeper)
+    cancelWait?.()
     core.receivers.delete(receiver)
-    cancelTimer?.()
   }
 }
 

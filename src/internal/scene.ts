@@ -6,7 +6,8 @@
  * @since 0.1.0
  */
 import type { Entry, EntryOf, JournalState, Ref, StepState } from "../Journal.ts"
-import { apply, initial } from "./fold.ts"
+import { initial } from "./beginning.ts"
+import { apply } from "./fold.ts"
 import { isWithin, refKey, refName } from "./ref.ts"
 import { name } from "./wording.ts"
 

@@ -141,6 +141,11 @@ describe("an append's text", () => {
     `{"ReceiveWithdrawn":"Paid","path":"0","occurrence":1}`,
     `{"CompensationSignalReceived":"A","wait":"Paid#2","mail":3,"signal":"Paid","value":1}`,
     `{"MailUndelivered":true,"mail":3,"message":{"_tag":"Signal","signal":"Paid","payload":1}}`,
+    `{"ChildStarted":"C","child":"C/S/1/0/C/0","undo":true}`,
+    `{"ChildCancelRequested":"C"}`,
+    `{"ChildParked":"C","mail":1,"reason":{"_tag":"CompensationFailed"}}`,
+    `{"ChildResumed":"C","mail":2}`,
+    `{"ChildEnded":"C","mail":3,"end":{"_tag":"SagaCompleted","at":1,"value":"done"}}`,
     `{"RaceWon":"race","occurrence":1,"winner":0,"losers":[":1"]}`,
     `{"MailUndelivered":true,"mail":3}`
   ]
