@@ -146,14 +146,7 @@ export const start = (to: Settler, task: Task): void => {
   if (last?.wakeAt !== undefined && last.wakeAt > to.core.clock.currentTimeMillisUnsafe()) {
     return wait(to, task, last.wakeAt, () => attempt(to, task))
   }
-  // An attempt may have been in flight when its process died; a defect that a person resumed runs again as it is.
-  if (
-    task.recovered && !task.quiet && acts(task.request) && task.request.check !== undefined &&
-    (last?.outcome !== "defect" || isSettling(to, task))
-  ) {
-    return runCheck(to, task, "crash")
-  }
-  attempt(to, task)
+  takeUp(to, task)
 }
 
 /**
@@ -170,10 +163,10 @@ export const withdraw = (to: Settler, task: Task): Effect.Effect<void, never, un
   if (task._tag === "Timer") return Timing.withdraw(to, task)
   const last = task.history.at(-1)
   if (task.phase === "ready") {
-    // A recovered task may have acted: it is checked or run again under its key, then undone.
-    if (task.recovered && acts(task.request) && last?.wakeAt === undefined) return start(to, task)
     if (!task.recovered || !acts(task.request)) return withdrawStep(to, task)
-    if (!task.quiet && last!.wakeAt! <= to.core.clock.currentTimeMillisUnsafe()) return start(to, task)
+    // A recovered task may have acted: it is checked or run again under its key, then undone. One that waited for its
+    // next attempt too: the clock of the process that died may have been ahead of this one.
+    if (last?.outcome !== "pending" && (last?.wakeAt === undefined || !task.quiet)) return takeUp(to, task)
   }
   // A check is asked again: only it can say how the attempt ended.
   if (last?.outcome === "pending") return task.phase === "ready" ? start(to, task) : undefined
@@ -245,6 +238,14 @@ const context = ({ core }: Settler, task: StepTask, heart?: Heartbeat.Heart): Co
   Core.stepContext(core, task.asked, heart, Core.stepKey(core, task.ref, task.refusals), task.history.length + 1)
 
 /** Runs one attempt: the effect in a scope of its own, and its result through the step's schema. */
+/** An attempt may have been in flight when its process died; a defect that a person resumed runs again as it is. */
+const takeUp = (to: Settler, task: StepTask): void => {
+  const asks = task.recovered && !task.quiet && acts(task.request) && task.request.check !== undefined &&
+    (task.history.at(-1)?.outcome !== "defect" || isSettling(to, task))
+  if (asks) runCheck(to, task, "crash")
+  else attempt(to, task)
+}
+
 const attempt = (to: Settler, task: StepTask): void => {
   const { core } = to
   if (!core.mayAct()) return core.leave()

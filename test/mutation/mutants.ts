@@ -514,5 +514,12 @@ export const mutants: ReadonlyArray<Mutant> = [
     replace: "if (seq <= last && journal.some((stored) => stored.seq === seq)) {\n" +
       "    if (append.tell !== undefined) tellMessage(state, append.tell, append.at)\n    return false\n  }",
     tests: memory
+  },
+  {
+    bug: "a step that waited for its next attempt when its process died is believed not to have been tried again",
+    file: "src/internal/forward.ts",
+    find: "(last?.wakeAt === undefined || !task.quiet)",
+    replace: "last?.wakeAt === undefined",
+    tests: doubt
   }
 ]

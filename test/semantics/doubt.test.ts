@@ -283,6 +283,24 @@ describe("the table of doubt", () => {
       assert.deepStrictEqual(parts.log, ["X", "undo X"])
       assert.deepStrictEqual(ordinals(parts), ["0", "compensation"])
     }))
+
+  it.effect("18: settling after a crash in a back-off: by its own clock, its process may have tried again", () =>
+    Effect.gen(function*() {
+      const live = World.body(({ step }) => step("A", { retry: Schedule.spaced("5 seconds") }))
+      const world = yield* World.make(live)
+      world.parts.faults.set("A", ["refuse"])
+      yield* world.start
+      yield* World.quiet
+      const appends = (yield* world.journal).length
+      assert.include((yield* world.journal).at(-1), "AttemptFailed A")
+      const parts = World.makeParts()
+      const next = yield* world.crashed(appends, live, parts)
+      yield* next.cancel()
+      yield* World.quiet
+      assert.strictEqual((yield* next.status)._tag, "RolledBack")
+      assert.deepStrictEqual(parts.log, ["A", "undo A"])
+      assert.deepStrictEqual(ordinals(parts), ["1", "compensation"])
+    }))
 })
 
 describe("timeouts", () => {
