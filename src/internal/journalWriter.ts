@@ -2,7 +2,9 @@
  * Group commit: one per process, it gathers what all executions append while the previous write is in flight, and sends
  * it as one batch.
  *
- * Nothing waits for a timer: an idle writer sends at the end of the current tick. A batch that was not acknowledged is
+ * Nothing waits for a timer: an idle writer sends at the end of the current tick. Where many executions write, two
+ * batches are on their way, each with half of them: while the database works on one, those of the other go on here. An
+ * execution waits for its append, so it is in one of them at most. A batch that was not acknowledged is
  * frozen and sent again byte for byte; whether a refused append was one's own is read from its token in a later
  * statement. The writer knows neither entries nor executions; it never drops an append without an answer.
  *
@@ -105,37 +107,57 @@ export const make = Effect.fnUntraced(function*(
     )
 
   let closed = false
-  let sending: ReadonlyArray<Pending> = []
+  const sending = new Set<ReadonlyArray<Pending>>()
+  /** How many appends are on their way. */
+  let flying = 0
   yield* Effect.addFinalizer(() =>
     Effect.sync(() => {
       closed = true
       // Those of the batch that were answered before hear nothing of it.
-      for (const pending of [...sending, ...queue]) pending.answer(Exit.interrupt())
+      for (const batch of [...sending, queue]) for (const pending of batch) pending.answer(Exit.interrupt())
     })
   )
-  yield* Effect.gen(function*() {
+  /** Few are merged into the next batch while one is on its way. */
+  const ready = (): boolean => queue.length > 0 && (flying === 0 || queue.length >= minShare)
+  const take = (): ReadonlyArray<Pending> => {
+    if (!ready()) return []
+    const size = Math.min(maxBatch, Math.max(minShare, Math.ceil((queue.length + flying) / lanes)))
+    const batch = queue.length <= size ? queue : queue.slice(0, size)
+    queue = queue.length <= size ? [] : queue.slice(size)
+    return batch
+  }
+  const lane = Effect.gen(function*() {
     while (true) {
       yield* latch.await
       // The rest of this tick belongs to the batch.
       yield* Effect.yieldNow
-      const batch = queue.length <= maxBatch ? queue : queue.slice(0, maxBatch)
-      queue = queue.length <= maxBatch ? [] : queue.slice(maxBatch)
-      if (queue.length === 0) latch.closeUnsafe()
-      sending = batch
-      if (batch.length > 0) yield* send(batch)
-      sending = []
+      const batch = take()
+      flying += batch.length
+      if (!ready()) latch.closeUnsafe()
+      if (batch.length === 0) continue
+      sending.add(batch)
+      yield* send(batch)
+      sending.delete(batch)
+      flying -= batch.length
+      if (ready()) latch.openUnsafe()
     }
-  }).pipe(Effect.forkScoped)
+  })
+  for (let count = 0; count < lanes; count++) yield* Effect.forkScoped(lane)
 
   return {
     append: (append) =>
       Effect.callback<Written, StoreError>((resume) => {
         if (closed) return resume(Effect.interrupt)
         queue.push({ append, answer: resume })
-        latch.openUnsafe()
+        if (ready()) latch.openUnsafe()
       })
   }
 })
+
+const lanes = 2
+
+/** Fewer than this are not worth a statement of their own while another one is on its way. */
+const minShare = 8
 
 interface Pending {
   readonly append: Append

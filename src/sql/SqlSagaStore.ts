@@ -130,8 +130,9 @@ export const makeEncoded = Effect.fnUntraced(function*(
  *
  * **Details**
  *
- * The client's pool serves the store and the program alike; the journal needs one connection of it, and listening takes
- * a connection of its own beside the pool. A statement of the store is never part of a transaction of the caller.
+ * The client's pool serves the store and the program alike; the journal needs one connection of it and uses two, and
+ * listening takes a connection of its own beside the pool. A statement of the store is never part of a transaction of
+ * the caller.
  *
  * **Gotchas**
  *

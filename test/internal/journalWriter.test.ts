@@ -56,7 +56,27 @@ describe("journalWriter", () => {
       assert.deepStrictEqual(store.batches.map(ids), [["a", "b", "c"]])
     }))
 
-  it.effect("9: has one batch in flight, and merges what comes meanwhile into the next", () =>
+  it.effect("9: has two batches in flight where many write, and no execution in both", () =>
+    Effect.gen(function*() {
+      const gates = [yield* Latch.make(), yield* Latch.make()]
+      const store = yield* observed((_, call) => gates[call]?.await ?? Effect.void)
+      const writer = yield* JournalWriter.make(store, () => false)
+      const names = Array.from({ length: 40 }, (_, n) => `e${n}`)
+      const twice = (id: string) => Effect.andThen(writer.append(append(id)), writer.append(append(id, 1)))
+      const fiber = yield* Effect.forkChild(Effect.forEach(names, twice, { concurrency: "unbounded" }))
+      for (let turn = 0; turn < 10; turn++) yield* Effect.yieldNow
+      assert.deepStrictEqual(store.batches.map(ids), [names.slice(0, 20), names.slice(20)])
+      yield* gates[1]!.open
+      for (let turn = 0; turn < 10; turn++) yield* Effect.yieldNow
+      // Those of the second go on while the first is still on its way.
+      assert.deepStrictEqual(store.batches.map(ids)[2], names.slice(20))
+      assert.deepStrictEqual(store.batches[2]?.every(({ seq }) => seq === 1), true)
+      yield* gates[0]!.open
+      yield* Fiber.join(fiber)
+      assert.strictEqual(store.batches.flat().length, 80)
+    }))
+
+  it.effect("9: merges a few that come while a batch is in flight into the next", () =>
     Effect.gen(function*() {
       const gate = yield* Latch.make()
       const store = yield* observed((_, call) => call === 0 ? gate.await : Effect.void)
