@@ -928,6 +928,15 @@ const children: ReadonlyArray<Crash.Scenario> = [
     ends: ["completed"]
   },
   {
+    name: "a child in each of two generations",
+    saga: Crash.family(
+      ({ continueUntil }, parts) =>
+        Effect.andThen(Crash.child(parts, "child", { onParentRollback: "leave" }), continueUntil(1)),
+      ({ step }, name) => step(name)
+    ),
+    ends: ["completed"]
+  },
+  {
     name: "a child that refuses",
     saga: Crash.family(({ step }, parts) => Effect.andThen(step("A"), Crash.child(parts, "child")), twoOf),
     faults: { "child B": ["refuse"] },

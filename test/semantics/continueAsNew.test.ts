@@ -4,7 +4,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Layer, Schema } from "effect"
 import { Journal, Saga, SagaError, SagaInspector, SagaStore, Signal, Timer } from "effect-saga"
-import { ReplayTest } from "effect-saga/testing"
+import { ReplayTest, SagaTest } from "effect-saga/testing"
 import * as TestClock from "effect/testing/TestClock"
 import * as World from "../utils/World.ts"
 
@@ -196,6 +196,38 @@ describe("a saga that continues as new", () => {
       assert.deepStrictEqual(polled.published, { round: 2 })
       assert.deepStrictEqual(polled.steps.map((_) => _.step), ["R2"])
     }).pipe(Effect.scoped))
+
+  it.effect("as a child tells its parent how it ended, in whichever generation; also one that is cancelled", () =>
+    Effect.gen(function*() {
+      const Child = Saga.make("Child", {
+        payload: Schema.Struct({ round: Schema.Number, for: Schema.Literals(["ever", "a while"]) }),
+        success: Schema.Number,
+        idempotencyKey: ({ round }) => String(round)
+      })
+      const Parent = Saga.make("Parent", {
+        payload: Schema.Literals(["ever", "a while"]),
+        success: Schema.Number,
+        idempotencyKey: (how) => how
+      })
+      const layer = Layer.merge(
+        Child.toLayer(Effect.fn(function*(payload) {
+          yield* Timer.sleep("round", "1 hour")
+          if (payload.for === "a while" && payload.round === 2) return payload.round
+          return yield* Saga.continueAsNew({ ...payload, round: payload.round + 1 })
+        })),
+        Parent.toLayer((how) => Saga.child(Child, { round: 0, for: how }, { onParentRollback: "leave" }))
+      ).pipe(Layer.provideMerge(SagaTest.layer))
+      yield* Effect.gen(function*() {
+        assert.deepStrictEqual(yield* SagaTest.run(Parent.execute("a while")), Exit.succeed(2))
+        const id = yield* Parent.start("ever")
+        yield* SagaTest.run(Effect.sleep("5 hours"))
+        yield* Parent.cancel(id)
+        const exit = yield* SagaTest.run(Parent.result(id))
+        assert.strictEqual(reasonOf(exit)._tag, "Cancelled")
+        const child = yield* Child.poll("Child/Parent/ever/0/Child/0" as never)
+        assert.strictEqual(child._tag, "RolledBack")
+      }).pipe(Effect.provide(layer))
+    }))
 
   it.effect("is told as one story", () =>
     Effect.gen(function*() {
