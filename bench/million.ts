@@ -169,9 +169,10 @@ const plans = Effect.fnUntraced(function*(sql: PgClient.PgClient) {
     PgClient.PgClient,
     client
   )
-  const explain = Effect.fnUntraced(function*(what: string, effect: Effect.Effect<unknown, SagaStore.StoreError>) {
+  // A call makes its statement when it is made, not when it is run.
+  const explain = Effect.fnUntraced(function*(what: string, call: () => Effect.Effect<unknown, SagaStore.StoreError>) {
     sent.length = 0
-    yield* effect
+    yield* call()
     for (const [text, parameters] of sent) {
       console.log(`\n--- ${what}`)
       const plan = yield* plain.unsafe<{ readonly "QUERY PLAN": string }>(
@@ -181,9 +182,8 @@ const plans = Effect.fnUntraced(function*(sql: PgClient.PgClient) {
       for (const line of plan) console.log(line["QUERY PLAN"])
     }
   })
-  yield* explain("a claim that finds nothing", claim(store, 9_999))
-  for (const [what, change] of pages) yield* explain(`page: ${what}`, store.list(query(change)))
-  yield* explain("stats", store.stats)
+  yield* explain("a claim that finds nothing", () => claim(store, 9_999))
+  for (const [what, change] of pages) yield* explain(`page: ${what}`, () => store.list(query(change)))
 })
 
 const table = (empty: ReadonlyArray<Measured>, full: ReadonlyArray<Measured>): void => {
