@@ -164,9 +164,12 @@ export const withdraw = (to: Settler, task: Task): Effect.Effect<void, never, un
   const last = task.history.at(-1)
   if (task.phase === "ready") {
     if (!task.recovered || !acts(task.request)) return withdrawStep(to, task)
-    // A recovered task may have acted: it is checked or run again under its key, then undone. One that waited for its
-    // next attempt too: the clock of the process that died may have been ahead of this one.
-    if (last?.outcome !== "pending" && (last?.wakeAt === undefined || !task.quiet)) return takeUp(to, task)
+  }
+  // A recovered task may have acted: it is checked or run again under its key, then undone. One that waits for its next
+  // attempt too, until that is made here: the clock of who died may have been ahead of this one.
+  if (task.recovered && acts(task.request) && last?.outcome !== "pending" && !(task.quiet && last?.wakeAt)) {
+    task.cancelWait?.()
+    return takeUp(to, task)
   }
   // A check is asked again: only it can say how the attempt ended.
   if (last?.outcome === "pending") return task.phase === "ready" ? start(to, task) : undefined
@@ -242,6 +245,7 @@ const context = ({ core }: Settler, task: StepTask, heart?: Heartbeat.Heart): Co
 const takeUp = (to: Settler, task: StepTask): void => {
   const asks = task.recovered && !task.quiet && acts(task.request) && task.request.check !== undefined &&
     (task.history.at(-1)?.outcome !== "defect" || isSettling(to, task))
+  task.recovered = false
   if (asks) runCheck(to, task, "crash")
   else attempt(to, task)
 }
@@ -249,7 +253,7 @@ const takeUp = (to: Settler, task: StepTask): void => {
 const attempt = (to: Settler, task: StepTask): void => {
   const { core } = to
   if (!core.mayAct()) return core.leave()
-  task.phase = "running"
+  Object.assign(task, { phase: "running", recovered: false } satisfies Partial<StepTask>)
   const { request } = task
   const heart = Heartbeat.make(core, task)
   const execute = Core.intercepted(

@@ -518,7 +518,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     bug: "a step that waited for its next attempt when its process died is believed not to have been tried again",
     file: "src/internal/forward.ts",
-    find: "(last?.wakeAt === undefined || !task.quiet)",
+    find: "!(task.quiet && last?.wakeAt)",
     replace: "last?.wakeAt === undefined",
     tests: doubt
   }

@@ -94,6 +94,7 @@ describe("a check of a compensation", () => {
         partsWith({ B: ["refuse"], "undo A": ["hang"] })()
       )
       yield* world.start
+      yield* World.quiet
       yield* TestClock.adjust("30 minutes")
       assert.deepStrictEqual(undone(world.parts.log), ["undo A", "check undo A"])
       const next = yield* world.crashed(

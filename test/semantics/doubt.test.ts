@@ -301,6 +301,30 @@ describe("the table of doubt", () => {
       assert.deepStrictEqual(parts.log, ["A", "undo A"])
       assert.deepStrictEqual(ordinals(parts), ["1", "compensation"])
     }))
+
+  it.effect("18: settling after a crash in a back-off: also once its successor waits for the next attempt", () =>
+    Effect.gen(function*() {
+      const live = World.body(({ step }) =>
+        Effect.all([step("X", { retry: Schedule.spaced("5 seconds") }), step("Y")], { concurrency: 2 })
+      )
+      const world = yield* World.make(live)
+      world.parts.faults.set("X", ["refuse"])
+      world.parts.gate("Y")
+      yield* world.start
+      yield* World.quiet
+      assert.include((yield* world.journal).at(-1), "AttemptFailed X")
+      const parts = World.makeParts()
+      parts.gate("Y")
+      parts.faults.set("Y", ["refuse"])
+      const next = yield* world.crashed((yield* world.journal).length, live, parts)
+      yield* parts.hasBegun("Y")
+      yield* World.quiet
+      assert.deepStrictEqual(parts.log, ["Y"])
+      yield* parts.gate("Y").open
+      yield* World.quiet
+      assert.deepStrictEqual(parts.log, ["Y", "X", "undo X"])
+      assert.strictEqual((yield* next.status)._tag, "RolledBack")
+    }))
 })
 
 describe("timeouts", () => {
