@@ -162,12 +162,11 @@ export const withdraw = (to: Settler, task: Task): Effect.Effect<void, never, un
   if (task._tag === "Child") return Children.withdraw(to, task)
   if (task._tag === "Timer") return Timing.withdraw(to, task)
   const last = task.history.at(-1)
-  if (task.phase === "ready") {
-    if (!task.recovered || !acts(task.request)) return withdrawStep(to, task)
-  }
+  if (task.phase === "ready" && (!task.recovered || !acts(task.request))) return withdrawStep(to, task)
   // A recovered task may have acted: it is checked or run again under its key, then undone. One that waits for its next
   // attempt too, until that is made here: the clock of who died may have been ahead of this one.
-  if (task.recovered && acts(task.request) && last?.outcome !== "pending" && !(task.quiet && last?.wakeAt)) {
+  const waited = task.quiet && last?.wakeAt !== undefined
+  if (task.recovered && acts(task.request) && last?.outcome !== "pending" && !waited) {
     task.cancelWait?.()
     return takeUp(to, task)
   }

@@ -518,8 +518,8 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     bug: "a step that waited for its next attempt when its process died is believed not to have been tried again",
     file: "src/internal/forward.ts",
-    find: "!(task.quiet && last?.wakeAt)",
-    replace: "last?.wakeAt === undefined",
+    find: "const waited = task.quiet && last?.wakeAt !== undefined",
+    replace: "const waited = last?.wakeAt !== undefined",
     tests: doubt
   }
 ]

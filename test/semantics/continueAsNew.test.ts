@@ -94,17 +94,13 @@ describe("a saga that continues as new", () => {
       yield* world.execute
       const base = (yield* row(world))?.base ?? 0
       assert.isAbove(base, 0)
-      const read: Array<number> = []
-      const other = yield* world.crashed((yield* appends(world)) - 1, settled)
-      const { encoded } = other.recorded.store
-      const stored = yield* Effect.orDie(encoded.journal(world.id))
-      for (const { seq } of stored) if (seq >= ((yield* row(other))?.base ?? 0)) read.push(seq)
+      const count = yield* appends(world)
+      // Nobody could read what is before it.
+      for (const one of yield* Effect.orDie(world.recorded.store.encoded.journal(world.id))) {
+        if (one.seq < base) Object.assign(one, { entries: "torn" })
+      }
+      const other = yield* world.crashed(count - 1, settled)
       assert.deepStrictEqual(yield* other.result, Exit.succeed("done"))
-      // What is before it may be gone, or be unreadable.
-      assert.strictEqual(read[0], base)
-      const journal = yield* Effect.orDie(other.recorded.store.journal(world.id, base - 1))
-      const [first] = Journal.current(journal.appends.flatMap((_) => _.entries))
-      assert.strictEqual(first?._tag, "ContinuedAsNew")
     }).pipe(Effect.scoped))
 
   it.effect("is joined by who starts it with the payload that it began with, and by no other", () =>
@@ -355,7 +351,7 @@ describe("continuing as new", () => {
       )
     }).pipe(Effect.scoped))
 
-  it.effect("binds the answers of people to the parks of its generation", () =>
+  it.effect("goes on counting how often it was parked, so that no answer is taken for a later park", () =>
     Effect.gen(function*() {
       const parking = body((payload, { readonly }) =>
         Effect.gen(function*() {
