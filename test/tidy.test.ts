@@ -21,6 +21,7 @@ const ranks: ReadonlyArray<ReadonlyArray<string>> = [
     "internal/limits",
     "internal/heap",
     "internal/codec",
+    "internal/eager",
     "internal/storable",
     "internal/timedOut",
     "internal/childRolledBack"
@@ -74,6 +75,7 @@ const ranks: ReadonlyArray<ReadonlyArray<string>> = [
     "internal/notes",
     "internal/handlers",
     "internal/forward",
+    "internal/stepOutcome",
     "internal/compensate",
     "internal/rollback",
     "internal/replay",

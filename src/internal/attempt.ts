@@ -56,6 +56,20 @@ export const run = <A, E, R>(
     )
 
 /**
+ * How an attempt ended; `interrupted`: it was interrupted for its time.
+ *
+ * @category destructors
+ * @since 0.1.0
+ */
+export const classify = <A, E>(exit: Exit.Exit<A, E>, interrupted: boolean): Outcome<A, E> => {
+  if (Exit.isSuccess(exit)) return { _tag: "Succeeded", value: exit.value }
+  if (Cause.hasDies(exit.cause)) return { _tag: "Died", cause: exit.cause }
+  const error = Cause.findErrorOption(exit.cause)
+  if (Option.isSome(error)) return { _tag: "Failed", error: error.value }
+  return interrupted ? { _tag: "TimedOut" } : selfInterrupted
+}
+
+/**
  * Ends once `of` has given no sign of life for this long: `at` is the monotonic time of its last one.
  *
  * @category running
@@ -102,6 +116,17 @@ export const selfInterrupted: Extract<Outcome<never, never>, { _tag: "Died" }> =
 export const defectMessage = (cause: Cause.Cause<unknown>): string => {
   const error = Cause.squash(cause)
   return error instanceof Error ? `${error.name}: ${error.message}` : String(error)
+}
+
+/**
+ * Why a value does not fit its schema, as text for the journal.
+ *
+ * @category destructors
+ * @since 0.1.0
+ */
+export const issueMessage = (cause: Cause.Cause<Error>): string => {
+  const error = Cause.findErrorOption(cause)
+  return Option.isSome(error) ? error.value.message : defectMessage(cause)
 }
 
 /**
@@ -174,12 +199,4 @@ const inTime = <A, E>(
     ? Effect.map(Fiber.await(fiber), Option.some)
     : Effect.timeoutOption(Fiber.await(fiber), timeout)
   return silence === undefined ? end : Effect.raceFirst(end, Effect.as(silence, Option.none()))
-}
-
-const classify = <A, E>(exit: Exit.Exit<A, E>, interrupted: boolean): Outcome<A, E> => {
-  if (Exit.isSuccess(exit)) return { _tag: "Succeeded", value: exit.value }
-  if (Cause.hasDies(exit.cause)) return { _tag: "Died", cause: exit.cause }
-  const error = Cause.findErrorOption(exit.cause)
-  if (Option.isSome(error)) return { _tag: "Failed", error: error.value }
-  return interrupted ? { _tag: "TimedOut" } : selfInterrupted
 }

@@ -6,11 +6,13 @@
  *
  * @since 0.1.0
  */
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 
 /**
- * How values of one schema are stored. Both directions may need the schema's own services.
+ * How values of one schema are stored. Both directions may need the schema's own services, and never throw: what waits
+ * for nothing is an `Exit`.
  *
  * @category models
  * @since 0.1.0
@@ -33,11 +35,15 @@ export const codec = (schema: Schema.Top): Codec => {
   const json = Schema.toCodecJson(schema)
   const made: Codec = {
     schema,
-    encode: Schema.encodeUnknownEffect(json),
-    decode: Schema.decodeUnknownEffect(json)
+    encode: guarded(Schema.encodeUnknownEffect(json)),
+    decode: guarded(Schema.decodeUnknownEffect(json))
   }
   codecs.set(schema, made)
   return made
 }
 
 const codecs = new WeakMap<Schema.Top, Codec>()
+
+const guarded =
+  <A, B, E>(parse: (input: A) => Effect.Effect<B, E, unknown>) => (input: A): Effect.Effect<B, E, unknown> =>
+    Result.getOrElse(Result.try(() => parse(input)), Effect.die)

@@ -9,6 +9,7 @@
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
@@ -22,7 +23,9 @@ import * as ExecutionId from "../ExecutionId.ts"
 import * as Journal from "../Journal.ts"
 import type { ParkReason } from "../SagaError.ts"
 import * as Step from "../Step.ts"
+import * as Attempt from "./attempt.ts"
 import type { Asked } from "./body.ts"
+import type { Eager } from "./eager.ts"
 import type { Handler } from "./engine.ts"
 import type { Heart } from "./heartbeat.ts"
 import type { Starting } from "./starting.ts"
@@ -62,7 +65,7 @@ export type Seal =
  * @category models
  * @since 0.1.0
  */
-export type Event = () => Effect.Effect<void, never, unknown> | void
+export type Event = () => Eager
 
 /**
  * Who waits for nothing but time: a step or a timer, a compensation between two attempts, or within one.
@@ -280,19 +283,38 @@ export const fork = <A>(
   fibers: Set<Fiber.Fiber<unknown, unknown>>,
   effect: Effect.Effect<A, never, unknown>,
   context: Context.Context<never>,
-  onResult: (result: A) => Effect.Effect<void, never, unknown> | void,
+  onResult: (result: A) => Eager,
   interrupted?: A
-): Fiber.Fiber<unknown, unknown> => {
-  const fiber = Effect.runForkWith(context as Context.Context<unknown>)(effect)
-  fibers.add(fiber)
-  fiber.addObserver((exit) => {
-    fibers.delete(fiber)
+): Fiber.Fiber<unknown, unknown> =>
+  beside(fibers, effect, context, (exit) => {
     if (Exit.isSuccess(exit)) return emit(core, () => onResult(exit.value))
     if (!Cause.hasInterruptsOnly(exit.cause)) return emit(core, () => core.onDefect(exit.cause))
     if (interrupted !== undefined) return emit(core, () => onResult(interrupted))
     core.wake()
   })
-  return fiber
+
+/**
+ * Runs one attempt at something beside the driving fiber; how it ended comes back as an event.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const attempt = <A, E>(
+  core: Core,
+  effect: Effect.Effect<A, E, unknown>,
+  { silence, timeout }: {
+    readonly timeout?: Duration.Duration | undefined
+    readonly silence?: Effect.Effect<void> | undefined
+  },
+  context: Context.Context<never>,
+  onOutcome: (outcome: Attempt.Outcome<A, E>) => Eager
+): void => {
+  if (timeout === undefined && silence === undefined) {
+    beside(core.attempts, effect, context, (exit) => emit(core, () => onOutcome(Attempt.classify(exit, false))))
+    return
+  }
+  const limited = Attempt.run(effect, timeout, core.limits.grace, silence)
+  fork(core, core.attempts, limited, context, onOutcome, Attempt.selfInterrupted)
 }
 
 /**
@@ -304,7 +326,7 @@ export const fork = <A>(
 export const wakeAt = (
   core: Core,
   time: number,
-  then: () => Effect.Effect<void, never, unknown> | void,
+  then: () => Eager,
   who?: Sleeper["who"]
 ): () => void => {
   let cancelled = false
@@ -496,6 +518,26 @@ export const check = (core: Core, json: Schema.Json): Result.Result<Schema.Json,
 // ---------------------------------------------------------------------------------------------------------------------
 // internal
 // ---------------------------------------------------------------------------------------------------------------------
+
+const beside = <A, E>(
+  fibers: Set<Fiber.Fiber<unknown, unknown>>,
+  effect: Effect.Effect<A, E, unknown>,
+  context: Context.Context<never>,
+  onExit: (exit: Exit.Exit<A, E>) => void
+): Fiber.Fiber<unknown, unknown> => {
+  const fiber = Effect.runForkWith(context as Context.Context<unknown>)(effect)
+  const exit = fiber.pollUnsafe()
+  if (exit !== undefined) {
+    onExit(exit)
+    return fiber
+  }
+  fibers.add(fiber)
+  fiber.addObserver((exit) => {
+    fibers.delete(fiber)
+    onExit(exit)
+  })
+  return fiber
+}
 
 /** execution / generation / name / occurrence; the fork path goes with the occurrence. */
 const base = (core: Core, ref: Journal.Ref): string => {

@@ -22,12 +22,13 @@ import type { Append, SagaStore, StoreError } from "../SagaStore.ts"
 import * as Attempt from "./attempt.ts"
 import type * as Body from "./body.ts"
 import * as Core from "./core.ts"
+import * as Eager from "./eager.ts"
 import type { Handler } from "./engine.ts"
 import { isSettled } from "./fold.ts"
 import * as Forward from "./forward.ts"
 import * as Heartbeat from "./heartbeat.ts"
 import * as Intake from "./intake.ts"
-import type { JournalWriter } from "./journalWriter.ts"
+import type { JournalWriter, Written } from "./journalWriter.ts"
 import * as Mail from "./mail.ts"
 import * as Notation from "./notation.ts"
 import * as Recovery from "./recovery.ts"
@@ -187,36 +188,41 @@ const drive = Effect.fnUntraced(function*(driver: Driver, onPayload: (text: stri
   if (options.from._tag === "Claim") {
     yield* Recovery.recover(run, options.from.seq, onPayload)
     // What was sent to it is durable before a step in flight is settled for it.
-    if (run.ending === undefined && core.pending.some(settles)) yield* flush(driver)
+    if (run.ending === undefined && core.pending.some(settles)) yield* flush(driver) ?? Effect.void
   } else {
     run.parent = options.from.parent
-    yield* begin(run, options.from.create.payload)
+    yield* begin(run, options.from.create.payload) ?? Effect.void
   }
   while (!driver.abandoned) {
     const sealed = core.seal
-    yield* advance(driver)
+    const advanced = advance(driver)
+    if (advanced !== undefined) yield* advanced
     // A park that was decided just now may have nothing to wait for.
     if (core.seal !== sealed && run.ending === undefined) continue
-    if (run.ending === undefined) yield* act(driver)
+    const acted = run.ending === undefined ? act(driver) : undefined
+    if (acted !== undefined) yield* acted
     if (run.ending !== undefined) {
       if (run.ending._tag !== "Ended" || core.pending.length === 0) return
-      yield* flush(driver)
+      yield* flush(driver) ?? Effect.void
       continue
     }
     if (core.events.length === 0 && core.pending.length > 0) {
       // A read-only step may come back within the tick: then its result travels with the next intent.
       yield* Effect.yieldNow
-      if (core.events.length === 0) yield* flush(driver)
+      if (core.events.length === 0) yield* flush(driver) ?? Effect.void
       if (run.ending !== undefined) continue
     }
-    if (drained(run)) return yield* flush(driver)
-    const wakeAt = core.events.length === 0 ? Suspension.until(run) : undefined
-    if (wakeAt !== undefined) {
-      yield* suspend(driver, wakeAt)
-      continue
+    if (drained(run)) return yield* flush(driver) ?? Effect.void
+    if (core.events.length === 0) {
+      const wakeAt = Suspension.until(run)
+      if (wakeAt !== undefined) {
+        yield* suspend(driver, wakeAt)
+        continue
+      }
+      yield* awaitEvent(driver)
     }
-    yield* awaitEvent(driver)
-    yield* handleEvents(driver)
+    const handled = handleEvents(driver)
+    if (handled !== undefined) yield* handled
   }
 })
 
@@ -225,20 +231,21 @@ const settles = (entry: Journal.Entry): boolean =>
   entry._tag === "CancelRequested" || entry._tag === "DeadlinePassed" ||
   (entry._tag === "Resolved" && entry.resolution._tag !== "Skip")
 
-const begin = Effect.fnUntraced(function*(run: Run.Run, payloadText: string) {
+const begin = (run: Run.Run, payloadText: string): Eager.Eager => {
   const { body, core, handler } = run
   const at = Core.now(core)
   const started = SagaStarted.entry(handler.definition, at, run.parent)
   Core.record(core, started)
   Run.watchDeadline(run, started.deadline)
   body.setTime(at)
-  const payload = yield* Run.decodePayload(run, payloadText)
-  if (typeof payload === "string") {
-    return Run.finishPark(run, { _tag: "Undecodable", what: "the payload", message: payload })
-  }
-  Run.start(run, payload.value)
-  yield* Intake.quiesce(run)
-})
+  return Eager.use(Run.decodePayload(run, payloadText), (payload) => {
+    if (typeof payload === "string") {
+      return Run.finishPark(run, { _tag: "Undecodable", what: "the payload", message: payload })
+    }
+    Run.start(run, payload.value)
+    return Intake.quiesce(run)
+  })
+}
 
 /** Nothing is in flight, and nothing will be started: the rest is the next owner's. */
 const drained = ({ core }: Run.Run): boolean => {
@@ -262,7 +269,7 @@ const suspend = Effect.fnUntraced(function*(driver: Driver, wakeAt: number) {
   })
   run.core.rowChanged = true
   driver.suspending = wakeAt
-  yield* flush(driver)
+  yield* flush(driver) ?? Effect.void
   // Where the store refused it for good, what is written next is its park.
   driver.suspending = undefined
   if (run.ending === undefined) run.ending = { _tag: "Suspended", wakeAt: time }
@@ -278,35 +285,43 @@ const awaitEvent = (driver: Driver): Effect.Effect<void> =>
     }
   })
 
-const handleEvents = Effect.fnUntraced(function*(driver: Driver) {
+const handleEvents = (driver: Driver): Eager.Eager => Eager.repeat(() => handleEvent(driver))
+
+const handleEvent = (driver: Driver): Eager.Again => {
   const { run } = driver
   const { core } = run
-  while (core.events.length > 0 && run.ending === undefined && !driver.abandoned) {
-    const event = core.events.shift()!
-    const effect = event()
-    if (effect !== undefined) yield* Core.provide(effect, core.context)
-    // First what follows from it: a pivot that happened is past the point of no return before a cancel is read.
-    yield* Intake.quiesce(run)
-    if (!driver.mailDue) continue
-    driver.mailDue = false
-    yield* Mail.read(run)
-    yield* Intake.quiesce(run)
-  }
-})
+  if (core.events.length === 0 || run.ending !== undefined || driver.abandoned) return false
+  const event = core.events.shift()!()
+  // First what follows from it: a pivot that happened is past the point of no return before a cancel is read.
+  const followed = Eager.andThen(
+    event === undefined ? undefined : Core.provide(event, core.context),
+    () => Intake.quiesce(run)
+  )
+  return Eager.again(driver.mailDue ? Eager.andThen(followed, () => readMail(driver)) : followed)
+}
+
+const readMail = (driver: Driver): Eager.Eager => {
+  const { run } = driver
+  if (!driver.mailDue) return
+  driver.mailDue = false
+  return Effect.andThen(Mail.read(run), Effect.suspend(() => Intake.quiesce(run) ?? Effect.void))
+}
 
 /** Starts what may start; flushes first where a step is about to act. */
-const act = Effect.fnUntraced(function*(driver: Driver) {
+const act = (driver: Driver): Eager.Eager => {
   const { run } = driver
   const now = run.startNow
-  run.startNow = []
-  start(run, now)
+  if (now.length > 0) {
+    run.startNow = []
+    start(run, now)
+  }
   if (run.startDurable.length === 0 && !run.core.mustFlush) return
   const durable = run.startDurable
   run.startDurable = []
-  yield* flush(driver)
-  if (run.ending !== undefined || durable.length === 0) return
-  start(run, durable)
-})
+  return Eager.andThen(flush(driver), () => {
+    if (run.ending === undefined) start(run, durable)
+  })
+}
 
 const start = (run: Run.Run, tasks: ReadonlyArray<Run.Task>): void => {
   for (const task of tasks) {
@@ -344,8 +359,8 @@ const left = (driver: Driver, cause: Cause.Cause<unknown>): Effect.Effect<void> 
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** Sends what is pending as one append; afterwards it is durable, or the execution is not ours any more. */
-const flush = Effect.fnUntraced(function*(driver: Driver) {
-  const { options, run, started } = driver
+const flush = (driver: Driver): Eager.Eager => {
+  const { options, run } = driver
   const { core } = run
   if (core.beating !== undefined && core.pending.length > 0 && driver.suspending === undefined) Heartbeat.flush(core)
   const entries = core.pending
@@ -356,31 +371,45 @@ const flush = Effect.fnUntraced(function*(driver: Driver) {
   core.mustFlush = false
   if (entries.length === 0) return waiters.forEach((waiter) => waiter())
   const create = run.seq === 0 && options.from._tag === "Start" ? options.from.create : undefined
-  const { suspending } = driver
-  const row = {
-    status: suspending === undefined ? run.status : "suspended" as const,
-    result: run.end === undefined ? null : Notation.encodeOne(run.end),
-    worker: run.end === undefined && suspending === undefined ? options.worker : null,
-    wakeAt: suspending === undefined || suspending === Infinity ? null : suspending,
-    received: run.received,
-    ...(driver.continuing ? { continued: { version: run.handler.definition.version } } : undefined)
-  }
-  const withRow = create !== undefined || core.rowChanged
   let answered: Array<number> | undefined
   for (const entry of entries) if ("mail" in entry) (answered ??= []).push(entry.mail)
+  const row = create !== undefined || core.rowChanged ? rowOf(driver) : undefined
   core.rowChanged = false
-  const told = telling(run)
-  const written = yield* Effect.exit(options.writer.append({
+  const tell = telling(run)
+  const append: Append = {
     execution: core.id,
     seq: run.seq,
     token: options.token(create === undefined),
     at: core.at,
     entries: Notation.encode(entries, core.at),
     create,
-    row: withRow ? row : undefined,
-    ...(answered === undefined ? undefined : { answered }),
-    ...(told === undefined ? undefined : { tell: told })
-  }))
+    row,
+    answered,
+    tell
+  }
+  return Effect.callback((resume) => {
+    options.writer.send(append, (written) => {
+      resume(Effect.suspend(() => afterAppend(driver, append, written, waiters) ?? Effect.void))
+    })
+  })
+}
+
+const rowOf = ({ continuing, options, run, suspending }: Driver): NonNullable<Append["row"]> => ({
+  status: suspending === undefined ? run.status : "suspended",
+  result: run.end === undefined ? null : Notation.encodeOne(run.end),
+  worker: run.end === undefined && suspending === undefined ? options.worker : null,
+  wakeAt: suspending === undefined || suspending === Infinity ? null : suspending,
+  received: run.received,
+  continued: continuing ? { version: run.handler.definition.version } : undefined
+})
+
+const afterAppend = (
+  driver: Driver,
+  { create, tell }: Append,
+  written: Exit.Exit<Written, StoreError>,
+  waiters: ReadonlyArray<() => void>
+): Eager.Eager => {
+  const { run, started } = driver
   if (Exit.isFailure(written)) return refused(run, written.cause)
   if (written.value === "Lost") {
     run.ending = create === undefined ? { _tag: "Left" } : { _tag: "Exists" }
@@ -388,9 +417,10 @@ const flush = Effect.fnUntraced(function*(driver: Driver) {
   }
   if (run.seq++ === 0) Deferred.doneUnsafe(started, Exit.succeed(undefined))
   driver.durableEnd = run.end !== undefined
-  if (told !== undefined) yield* core.starting.told(told.execution)
-  for (const waiter of waiters) waiter()
-})
+  return Eager.andThen(tell === undefined ? undefined : run.core.starting.told(tell.execution), () => {
+    for (const waiter of waiters) waiter()
+  })
+}
 
 /** What goes to who started it: its end, that it is parked and why, and that it goes on. */
 const telling = (run: Run.Run): Append["tell"] => {
@@ -420,7 +450,7 @@ const refused = (run: Run.Run, cause: Cause.Cause<StoreError>): void => {
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** Moves the execution on where that takes no event: to its end, to its roll-back, to its park. */
-const advance = Effect.fnUntraced(function*(driver: Driver) {
+const advance = (driver: Driver): Eager.Eager => {
   const { run } = driver
   const { core } = run
   if (run.ending !== undefined) return
@@ -432,20 +462,26 @@ const advance = Effect.fnUntraced(function*(driver: Driver) {
   // A saga that has nothing left to do ends here; everything else is the next owner's.
   const exit = Run.exit(run)
   if (core.draining && (run.commits.length > 0 || exit === undefined || Exit.isFailure(exit))) return
-  if (core.undoPending !== undefined) yield* settlePivot(run)
-  if (core.seal?._tag === "Undo") return yield* advanceUndo(run, core.seal.cause)
-  if (exit === undefined || core.seal !== undefined) return
+  const settled = core.undoPending === undefined ? undefined : settlePivot(run)
+  return Eager.andThen(settled, () => {
+    if (core.seal?._tag === "Undo") return advanceUndo(run, core.seal.cause)
+    if (exit !== undefined && core.seal === undefined) return conclude(driver, exit)
+  })
+}
+
+/** The body has ended: so does the saga, once nothing of it is in flight. */
+const conclude = (driver: Driver, exit: Exit.Exit<unknown, unknown>): Eager.Eager => {
+  const { run } = driver
   const orphan = Run.orphan(run)
   if (orphan !== undefined) {
     const message = `${orphan} was asked by a fiber that outlives the saga's body: join it before the body ends`
     Run.defect(run, undefined, message)
     return
   }
-  const commits = Exit.isSuccess(exit) && run.commits.length > 0 && core.pivotPassed
+  const commits = Exit.isSuccess(exit) && run.commits.length > 0 && run.core.pivotPassed
   if (!commits && Run.unsettled(run)) return
-  if (Exit.isSuccess(exit)) return yield* complete(driver, exit.value)
-  yield* fail(run, exit.cause)
-})
+  return Exit.isSuccess(exit) ? complete(driver, exit.value) : fail(run, exit.cause)
+}
 
 /** A roll-back waits for the pivot: it is not tried again, and what is in flight is awaited. */
 const settlePivot = Effect.fnUntraced(function*(run: Run.Run) {
@@ -471,23 +507,24 @@ const settleAll = Effect.fnUntraced(function*(run: Run.Run) {
   }
 })
 
-const complete = Effect.fnUntraced(function*(driver: Driver, value: unknown) {
+const complete = (driver: Driver, value: unknown): Eager.Eager => {
   const { run } = driver
   if (run.commits.length > 0 && !run.core.pivotPassed) {
     Intake.passPivot(run)
-    return yield* Intake.quiesce(run)
+    return Intake.quiesce(run)
   }
   if (!Intake.allCommitted(run) || Run.unsettled(run)) return
-  if (run.continuing !== undefined) return yield* continueAsNew(driver, run.continuing)
-  const json = yield* stored(run, run.handler.definition.success.encode(value))
-  if (Result.isFailure(json)) {
-    return Run.park(run, { _tag: "Unencodable", what: "the saga's result", message: json.failure })
-  }
-  Run.finish(run, { _tag: "SagaCompleted", at: Core.now(run.core), value: json.success }, "completed")
-})
+  if (run.continuing !== undefined) return continueAsNew(driver, run.continuing)
+  return store(run, run.handler.definition.success.encode(value), (json) => {
+    if (Result.isSuccess(json)) {
+      return Run.finish(run, { _tag: "SagaCompleted", at: Core.now(run.core), value: json.success }, "completed")
+    }
+    Run.park(run, { _tag: "Unencodable", what: "the saga's result", message: json.failure })
+  })
+}
 
 /** The body begins anew in this execution, once that is durable: with an empty journal, and nothing to undo. */
-const continueAsNew = Effect.fnUntraced(function*(driver: Driver, { request }: Body.Asked) {
+const continueAsNew = (driver: Driver, { request }: Body.Asked): Eager.Eager => {
   const { run } = driver
   const { core, handler: { definition } } = run
   if (request._tag !== "Continue") return
@@ -498,32 +535,40 @@ const continueAsNew = Effect.fnUntraced(function*(driver: Driver, { request }: B
       "undo them before, or pass the point of no return"
     return void Run.defect(run, undefined, message)
   }
-  const json = yield* stored(run, definition.payload.encode(request.payload))
-  if (Result.isFailure(json)) {
-    return Run.park(run, { _tag: "Unencodable", what: "the payload to continue with", message: json.failure })
-  }
-  Core.record(core, SagaStarted.again(definition, Core.now(core), json.success, run))
-  Run.setStatus(run, "running")
-  driver.continuing = true
-  yield* flush(driver)
-  driver.continuing = false
-  if (run.ending === undefined) run.ending = { _tag: "Continued", seq: run.seq - 1 }
-})
+  return store(run, definition.payload.encode(request.payload), (json) => {
+    if (Result.isFailure(json)) {
+      return Run.park(run, { _tag: "Unencodable", what: "the payload to continue with", message: json.failure })
+    }
+    Core.record(core, SagaStarted.again(definition, Core.now(core), json.success, run))
+    Run.setStatus(run, "running")
+    driver.continuing = true
+    return Eager.andThen(flush(driver), () => {
+      driver.continuing = false
+      if (run.ending === undefined) run.ending = { _tag: "Continued", seq: run.seq - 1 }
+    })
+  })
+}
 
-const fail = Effect.fnUntraced(function*(run: Run.Run, cause: Cause.Cause<unknown>) {
+const fail = (run: Run.Run, cause: Cause.Cause<unknown>): Eager.Eager => {
   const error = Cause.findErrorOption(cause)
   const died = (message: string) => void Run.defect(run, undefined, message)
   if (Cause.hasDies(cause) || Option.isNone(error)) return died(Attempt.defectMessage(cause))
   if (run.core.pivotPassed) return died(`it failed after the point of no return: ${Attempt.defectMessage(cause)}`)
-  const json = yield* stored(run, run.handler.definition.error.encode(error.value))
-  if (Result.isFailure(json)) {
-    return died(`it failed with an error that the saga does not declare: ${Attempt.defectMessage(cause)}`)
-  }
-  Undoing.begin(run, { _tag: "Failed", error: json.success }, cause)
-})
+  return store(run, run.handler.definition.error.encode(error.value), (json) => {
+    if (Result.isFailure(json)) {
+      return died(`it failed with an error that the saga does not declare: ${Attempt.defectMessage(cause)}`)
+    }
+    Undoing.begin(run, { _tag: "Failed", error: json.success }, cause)
+  })
+}
 
-const stored = (run: Run.Run, encode: Effect.Effect<Schema.Json, Schema.SchemaError, unknown>) =>
-  Effect.map(Core.provide(Effect.exit(encode), run.core.context), (exit): Result.Result<Schema.Json, string> => {
-    if (Exit.isFailure(exit)) return Result.fail(Attempt.defectMessage(exit.cause))
-    return Result.mapError(Core.check(run.core, exit.value), (error) => error.message)
+/** A value in its stored form, or why it has none. */
+const store = (
+  run: Run.Run,
+  encode: Effect.Effect<Schema.Json, Schema.SchemaError, unknown>,
+  then: (json: Result.Result<Schema.Json, string>) => Eager.Eager
+): Eager.Eager =>
+  Eager.after(Core.provide(encode, run.core.context), (exit) => {
+    if (Exit.isFailure(exit)) return then(Result.fail(Attempt.defectMessage(exit.cause)))
+    return then(Result.mapError(Core.check(run.core, exit.value), (error) => error.message))
   })

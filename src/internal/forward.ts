@@ -21,9 +21,11 @@ import * as Attempt from "./attempt.ts"
 import type { Asked } from "./body.ts"
 import * as Children from "./children.ts"
 import * as Core from "./core.ts"
+import { after, type Eager, isDone } from "./eager.ts"
 import * as Heartbeat from "./heartbeat.ts"
 import * as Receiving from "./receiving.ts"
 import { isWithdrawal } from "./stepContext.ts"
+import * as StepOutcome from "./stepOutcome.ts"
 import * as Timing from "./timing.ts"
 
 /**
@@ -156,7 +158,7 @@ export const start = (to: Settler, task: Task): void => {
  * @category running
  * @since 0.1.0
  */
-export const withdraw = (to: Settler, task: Task): Effect.Effect<void, never, unknown> | void => {
+export const withdraw = (to: Settler, task: Task): Eager => {
   if (task.phase === "done" || task.phase === "running") return
   if (task._tag === "Receive") return Receiving.withdraw(to, task)
   if (task._tag === "Child") return Children.withdraw(to, task)
@@ -231,15 +233,9 @@ export const leave = (task: Task): void => task.cancelWait?.()
 // internal: attempts
 // ---------------------------------------------------------------------------------------------------------------------
 
-type StepOutcome =
-  | { readonly _tag: "Stored"; readonly json: Schema.Json }
-  | { readonly _tag: "Refused"; readonly error: unknown; readonly json: Schema.Json }
-  | { readonly _tag: "Unstorable"; readonly what: string; readonly message: string }
-
 const context = ({ core }: Settler, task: StepTask, heart?: Heartbeat.Heart): Context.Context<never> =>
   Core.stepContext(core, task.asked, heart, Core.stepKey(core, task.ref, task.refusals), task.history.length + 1)
 
-/** Runs one attempt: the effect in a scope of its own, and its result through the step's schema. */
 /** An attempt may have been in flight when its process died; a defect that a person resumed runs again as it is. */
 const takeUp = (to: Settler, task: StepTask): void => {
   const asks = task.recovered && !task.quiet && acts(task.request) && task.request.check !== undefined &&
@@ -249,71 +245,51 @@ const takeUp = (to: Settler, task: StepTask): void => {
   else attempt(to, task)
 }
 
+/** Runs one attempt: the effect in a scope of its own, and its result through the step's schema. */
 const attempt = (to: Settler, task: StepTask): void => {
   const { core } = to
   if (!core.mayAct()) return core.leave()
-  Object.assign(task, { phase: "running", recovered: false } satisfies Partial<StepTask>)
+  task.phase = "running"
+  task.recovered = false
   const { request } = task
   const heart = Heartbeat.make(core, task)
+  const own = context(to, task, heart)
   const execute = Core.intercepted(
     core,
     { kind: "execute", step: request.kind, error: request.error },
     request.execute
   )
-  // What is known of the outcome is not lost to a timeout that comes while it is encoded.
-  const stored = Effect.uninterruptibleMask((restore) =>
-    Effect.matchEffect(restore(Effect.scoped(execute as Effect.Effect<unknown, unknown, never>)), {
-      onSuccess: (value) => encoded(to, request.success.encode(value), "the result of", task),
-      onFailure: (error): Effect.Effect<StepOutcome, never, unknown> =>
-        Effect.map(
-          encoded(to, request.error.encode(error), "the error of", task),
-          (outcome) => outcome._tag === "Stored" ? { _tag: "Refused", error, json: outcome.json } : outcome
-        )
-    })
-  )
-  Core.fork(
+  Core.attempt(
     core,
-    core.attempts,
-    Attempt.run(
-      stored,
-      request.timeout,
-      core.limits.grace,
-      Heartbeat.silence(heart, request.heartbeatTimeout)
-    ),
-    context(to, task, heart),
-    (outcome) => afterAttempt(to, task, outcome, heart),
-    Attempt.selfInterrupted
+    Effect.scoped(execute as Effect.Effect<unknown, unknown>),
+    { timeout: request.timeout, silence: Heartbeat.silence(heart, request.heartbeatTimeout) },
+    own,
+    (outcome) => store(to, task, outcome, heart, own)
   )
 }
 
-const encoded = (
+/** What is known of an outcome, in its stored form: an attempt of its own where the schema waits for something. */
+const store = (
   to: Settler,
-  encode: Effect.Effect<Schema.Json, Schema.SchemaError, unknown>,
-  what: string,
-  task: StepTask
-): Effect.Effect<StepOutcome, never, unknown> =>
-  Effect.matchEffect(encode, {
-    onFailure: (error) => Effect.succeed(unstorable(what, task, error.message)),
-    onSuccess: (json) => {
-      const checked = Core.check(to.core, json)
-      return Effect.succeed<StepOutcome>(
-        Result.isSuccess(checked) ? { _tag: "Stored", json } : unstorable(what, task, checked.failure.message)
-      )
-    }
-  })
-
-const unstorable = (what: string, task: StepTask, message: string): StepOutcome => ({
-  _tag: "Unstorable",
-  what: `${what} ${Journal.refName(task.ref)}`,
-  message
-})
+  task: StepTask,
+  outcome: Attempt.Outcome<unknown, unknown>,
+  heart: Heartbeat.Heart,
+  own: Context.Context<never>
+): Eager => {
+  const then = (stored: Attempt.Outcome<StepOutcome.StepOutcome, unknown>): Eager =>
+    afterAttempt(to, task, stored, heart)
+  if (outcome._tag !== "Succeeded" && outcome._tag !== "Failed") return then(outcome)
+  const effect = StepOutcome.ofAttempt(to.core, task, outcome)
+  if (isDone(effect)) return then(Attempt.classify(effect, false))
+  Core.attempt(to.core, effect, {}, own, then)
+}
 
 const afterAttempt = (
   to: Settler,
   task: StepTask,
-  outcome: Attempt.Outcome<StepOutcome, never>,
+  outcome: Attempt.Outcome<StepOutcome.StepOutcome, unknown>,
   heart: Heartbeat.Heart
-): Effect.Effect<void, never, unknown> | void => {
+): Eager => {
   Heartbeat.end(heart, outcome._tag !== "Succeeded" || outcome.value._tag !== "Stored")
   switch (outcome._tag) {
     case "Succeeded":
@@ -342,9 +318,9 @@ const afterAttempt = (
 const afterStored = (
   to: Settler,
   task: StepTask,
-  stored: StepOutcome,
+  stored: StepOutcome.StepOutcome,
   found = false
-): Effect.Effect<void, never, unknown> | void => {
+): Eager => {
   switch (stored._tag) {
     case "Stored":
       return succeed(to, task, stored.json, found)
@@ -361,7 +337,7 @@ const afterTimeout = (
   to: Settler,
   task: StepTask,
   message: string | undefined
-): Effect.Effect<void, never, unknown> | void => {
+): Eager => {
   if (acts(task.request) && task.request.check !== undefined) return runCheck(to, task, "timeout")
   return retryTimedOut(to, task, acts(task.request) ? "timeout" : "refused", message)
 }
@@ -393,18 +369,17 @@ const runCheck = (to: Settler, task: StepTask, why: Why, cause?: Cause.Cause<unk
   const check = task.request.check!
   const asked = Effect.suspend(() => check(Core.stepKey(core, task.ref, task.refusals)))
   const answer = Effect.flatMap(Core.intercepted(core, { kind: "check" }, asked), (found) => toCheck(to, task, found))
-  Core.fork(
+  Core.attempt(
     core,
-    core.attempts,
-    Attempt.run(Effect.scoped(answer as Effect.Effect<CheckOutcome, never, never>), undefined, core.limits.grace),
+    Effect.scoped(answer as Effect.Effect<CheckOutcome>),
+    {},
     context(to, task, Heartbeat.mute(core, task)),
-    (outcome) => afterCheck(to, task, why, cause, outcome),
-    Attempt.selfInterrupted
+    (outcome) => afterCheck(to, task, why, cause, outcome)
   )
 }
 
 type CheckOutcome =
-  | { readonly _tag: "Happened"; readonly stored: StepOutcome }
+  | { readonly _tag: "Happened"; readonly stored: StepOutcome.StepOutcome }
   | { readonly _tag: "Never" }
   | { readonly _tag: "StillGoing" }
 
@@ -415,8 +390,8 @@ const toCheck = (
 ): Effect.Effect<CheckOutcome, never, unknown> => {
   if (found._tag === "None" || found._tag === "Never") return Effect.succeed({ _tag: "Never" })
   if (found._tag === "StillGoing") return Effect.succeed(found)
-  return Effect.map(
-    encoded(to, task.request.success.encode(found.value), "the checked result of", task),
+  return Effect.mapEager(
+    StepOutcome.ofResult(to.core, task, "the checked result of", task.request.success.encode(found.value)),
     (stored) => ({ _tag: "Happened", stored })
   )
 }
@@ -427,7 +402,7 @@ const afterCheck = (
   why: Why,
   cause: Cause.Cause<unknown> | undefined,
   outcome: Attempt.Outcome<CheckOutcome, never>
-): Effect.Effect<void, never, unknown> | void => {
+): Eager => {
   if (outcome._tag !== "Succeeded") {
     // The one who could have told died too: nobody knows.
     const message = outcome._tag === "Died" ? Attempt.defectMessage(outcome.cause) : "its check did not end"
@@ -461,7 +436,7 @@ const stillGoing = (to: Settler, task: StepTask): Effect.Effect<void, never, unk
   })
 
 /** The schedule has ended on a timeout: the step's `unknown` decides. */
-const doubt = (to: Settler, task: StepTask, message?: string): Effect.Effect<void, never, unknown> | void => {
+const doubt = (to: Settler, task: StepTask, message?: string): Eager => {
   if (task.request.unknown === "refused" || !acts(task.request)) return refuseTimedOut(to, task)
   if (task.history.at(-1)?.outcome !== "timeout") failed(to, task, { outcome: "timeout", message })
   to.park({
@@ -491,7 +466,7 @@ const retryTimedOut = (
 const refuseTimedOut = (to: Settler, task: StepTask): Effect.Effect<void, never, unknown> =>
   Effect.flatMap(
     Effect.orDie(task.request.error.encode(new TimedOut({ step: task.ref.name }))),
-    (json) => refuse(to, task, json)
+    (json) => refuse(to, task, json) ?? Effect.void
   )
 
 /** Nothing new is tried any more, only what is in flight is brought to its outcome. */
@@ -506,12 +481,13 @@ const retry = (
   error: unknown,
   json: Schema.Json,
   message?: string
-): Effect.Effect<void, never, unknown> | void => {
+): Eager => {
   // A park is not the end: the schedule goes on when somebody resumes it.
   const settling = isSettling(to, task)
   if (settling && task.request.kind !== "retryable") {
     return outcome === "timeout" ? doubt(to, task, message) : refuse(to, task, json)
   }
+  if (scheduleOf(task) === undefined) return outcome === "timeout" ? doubt(to, task, message) : refuse(to, task, json)
   return Effect.flatMap(next(to, task, error), (time) => {
     if (time === undefined) {
       if (task.request.kind === "retryable") return exhausted(to, task, outcome, error, json)
@@ -522,6 +498,9 @@ const retry = (
     return Effect.void
   })
 }
+
+const scheduleOf = ({ request }: StepTask): StepRequest["retry"] =>
+  request.retry ?? (request.kind === "retryable" ? Attempt.endless : undefined)
 
 const exhausted = (
   to: Settler,
@@ -540,7 +519,7 @@ const exhausted = (
  * attempt without a wake time was not its business (a crash, a defect), and takes nothing of its budget.
  */
 const next = (to: Settler, task: StepTask, error: unknown): Effect.Effect<number | undefined, never, unknown> => {
-  const schedule = task.request.retry ?? (task.request.kind === "retryable" ? Attempt.endless : undefined)
+  const schedule = scheduleOf(task)
   if (schedule === undefined) return Effect.succeed(undefined)
   const step = task.schedule === undefined
     ? Effect.flatMap(Attempt.stepper(schedule), (made) => {
@@ -635,42 +614,31 @@ const failed = (
   if (attempt.outcome === "refused" || attempt.outcome === "never") task.refusals++
 }
 
-const succeed = (
-  to: Settler,
-  task: StepTask,
-  json: Schema.Json,
-  found = false
-): Effect.Effect<void, never, unknown> =>
-  Effect.matchEffect(Core.provide(task.request.success.decode(json), Core.outerContext(to.core, task.asked)), {
-    onFailure: (error) => {
-      failed(to, task, { outcome: "defect", message: error.message })
-      to.park({ _tag: "Unencodable", what: `the result of ${Journal.refName(task.ref)}`, message: error.message })
-      return Effect.void
-    },
-    onSuccess: (value) => {
-      const attempt = task.history.length + 1
-      Core.record(to.core, {
-        _tag: "StepSucceeded",
-        at: Core.now(to.core),
-        ...task.ref,
-        attempt,
-        value: json,
-        ...(found ? { found } : undefined)
-      })
-      settle(to, task, Exit.succeed(value))
-      return Effect.void
+const succeed = (to: Settler, task: StepTask, json: Schema.Json, found = false): Eager =>
+  after(Core.provide(task.request.success.decode(json), Core.outerContext(to.core, task.asked)), (exit) => {
+    if (Exit.isFailure(exit)) {
+      const message = Attempt.issueMessage(exit.cause)
+      failed(to, task, { outcome: "defect", message })
+      return to.park({ _tag: "Unencodable", what: `the result of ${Journal.refName(task.ref)}`, message })
     }
+    const attempt = task.history.length + 1
+    Core.record(to.core, {
+      _tag: "StepSucceeded",
+      at: Core.now(to.core),
+      ...task.ref,
+      attempt,
+      value: json,
+      ...(found ? { found } : undefined)
+    })
+    settle(to, task, Exit.succeed(exit.value))
   })
 
-const refuse = (to: Settler, task: StepTask, json: Schema.Json): Effect.Effect<void, never, unknown> =>
-  Effect.map(
-    Core.provide(Effect.exit(task.request.error.decode(json)), Core.outerContext(to.core, task.asked)),
-    (exit) => {
-      const attempt = Math.max(1, task.history.length + (task.phase === "running" ? 1 : 0))
-      Core.record(to.core, { _tag: "StepFailed", at: Core.now(to.core), ...task.ref, attempt, error: json })
-      settle(to, task, Exit.isSuccess(exit) ? Exit.fail(exit.value) : Exit.failCause(exit.cause))
-    }
-  )
+const refuse = (to: Settler, task: StepTask, json: Schema.Json): Eager =>
+  after(Core.provide(task.request.error.decode(json), Core.outerContext(to.core, task.asked)), (exit) => {
+    const attempt = Math.max(1, task.history.length + (task.phase === "running" ? 1 : 0))
+    Core.record(to.core, { _tag: "StepFailed", at: Core.now(to.core), ...task.ref, attempt, error: json })
+    settle(to, task, Exit.isSuccess(exit) ? Exit.fail(exit.value) : Exit.failCause(exit.cause))
+  })
 
 /** It did not happen, and is not asked for any more. */
 const withdrawStep = (to: Settler, task: StepTask): void => {

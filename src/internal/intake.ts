@@ -14,6 +14,7 @@ import * as Attempt from "./attempt.ts"
 import type * as Body from "./body.ts"
 import * as Children from "./children.ts"
 import * as Core from "./core.ts"
+import * as Eager from "./eager.ts"
 import * as Forward from "./forward.ts"
 import * as Notes from "./notes.ts"
 import * as Receiving from "./receiving.ts"
@@ -27,45 +28,10 @@ import * as Undoing from "./undoing.ts"
  * @category running
  * @since 0.1.0
  */
-export const quiesce = Effect.fnUntraced(function*(run: Run.Run) {
-  const { body, core } = run
+export const quiesce = (run: Run.Run): Eager.Eager => {
   const withdrawn: Array<Body.Asked> = []
-  while (true) {
-    if (!body.drive()) {
-      // A body that never waits must not keep its process from going.
-      if (core.left) return
-      yield* Effect.yieldNow
-      continue
-    }
-    const violation = body.violation()
-    // One that rolls back anyway is replayed as far as it goes.
-    if (violation !== undefined && core.seal === undefined && (run.mode === "live" || !run.lenient)) {
-      if (run.mode === "live") Run.defect(run, undefined, violation)
-      else Run.park(run, { _tag: "Defect", message: violation })
-      return
-    }
-    const asked = body.takeAsked()
-    withdrawn.push(...body.takeWithdrawn())
-    if (run.postponed.length > 0 && !Undoing.losing(run)) {
-      asked.push(...run.postponed.filter((one) => !one.answered))
-      run.postponed = []
-    }
-    const commit = nextCommit(run)
-    if (commit !== undefined) asked.push(commit)
-    if (asked.length === 0 && withdrawn.length === 0) {
-      if (run.mode === "replay" || run.ending !== undefined || !(yield* Receiving.deliver(core))) return
-      continue
-    }
-    for (const one of asked) {
-      if (one.request._tag === "Continue") run.continuing ??= one
-      else if (run.mode === "live") accept(run, one)
-      else if (!Notes.again(run, one)) run.open.set(Run.keyOf(one), one)
-    }
-    // One at a time: the answer to the first may run code before the second is answered, as on replay.
-    const one = withdrawn.shift()
-    if (one !== undefined) yield* withdraw(run, one)
-  }
-})
+  return Eager.repeat(() => turn(run, withdrawn))
+}
 
 /**
  * A new request: its intent is recorded, and it waits to be started.
@@ -201,8 +167,41 @@ export const allCommitted = (run: Run.Run): boolean =>
 // internal
 // ---------------------------------------------------------------------------------------------------------------------
 
+/** Runs the body as far as it goes, and takes what it asked; whether there may be more. */
+const turn = (run: Run.Run, withdrawn: Array<Body.Asked>): Eager.Again => {
+  const { body, core } = run
+  // A body that never waits must not keep its process from going.
+  if (!body.drive()) return core.left ? false : Eager.again(Effect.yieldNow)
+  const violation = body.violation()
+  // One that rolls back anyway is replayed as far as it goes.
+  if (violation !== undefined && core.seal === undefined && (run.mode === "live" || !run.lenient)) {
+    if (run.mode === "live") Run.defect(run, undefined, violation)
+    else Run.park(run, { _tag: "Defect", message: violation })
+    return false
+  }
+  const asked = body.takeAsked()
+  withdrawn.push(...body.takeWithdrawn())
+  if (run.postponed.length > 0 && !Undoing.losing(run)) {
+    asked.push(...run.postponed.filter((one) => !one.answered))
+    run.postponed = []
+  }
+  const commit = nextCommit(run)
+  if (commit !== undefined) asked.push(commit)
+  if (asked.length === 0 && withdrawn.length === 0) {
+    return run.mode === "live" && run.ending === undefined && Receiving.deliver(core)
+  }
+  for (const one of asked) {
+    if (one.request._tag === "Continue") run.continuing ??= one
+    else if (run.mode === "live") accept(run, one)
+    else if (!Notes.again(run, one)) run.open.set(Run.keyOf(one), one)
+  }
+  // One at a time: the answer to the first may run code before the second is answered, as on replay.
+  const one = withdrawn.shift()
+  return Eager.again(one === undefined ? undefined : withdraw(run, one))
+}
+
 /** Nobody asks for this any more: it is settled, unless the journal says how. */
-const withdraw = Effect.fnUntraced(function*(run: Run.Run, asked: Body.Asked) {
+const withdraw = (run: Run.Run, asked: Body.Asked): Eager.Eager => {
   if (run.continuing === asked) {
     run.continuing = undefined
     return run.body.deliver(asked, Forward.withdrawn)
@@ -215,8 +214,8 @@ const withdraw = Effect.fnUntraced(function*(run: Run.Run, asked: Body.Asked) {
     run.open.delete(key)
     return run.body.deliver(asked, Forward.withdrawn)
   }
-  if (run.mode === "live" && !Run.undoes(task)) yield* Forward.withdraw(run.settler, task) ?? Effect.void
-})
+  return run.mode === "live" && !Run.undoes(task) ? Forward.withdraw(run.settler, task) : undefined
+}
 
 /** The point of no return goes with the pivot that happened, also when the process shuts down; what is said between. */
 const goesWithAPivot = ({ _tag }: Request): boolean =>

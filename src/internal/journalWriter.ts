@@ -40,6 +40,8 @@ export interface JournalWriter {
    * `giveUp` says that there is no point in sending it again; is interrupted when the writer's scope closes first.
    */
   readonly append: (append: Append) => Effect.Effect<Written, StoreError>
+  /** The same for who has no need of an effect. */
+  readonly send: (append: Append, answer: (written: Exit.Exit<Written, StoreError>) => void) => void
 }
 
 /**
@@ -61,16 +63,13 @@ export const make = Effect.fnUntraced(function*(
   let queue: Array<Pending> = []
   const latch = Latch.makeUnsafe(false)
 
-  const settle = Effect.fnUntraced(function*(batch: ReadonlyArray<Pending>, kept: ReadonlyArray<boolean>) {
-    for (let i = 0; i < batch.length; i++) {
-      const pending = batch[i]!
-      if (kept[i] === true) {
-        pending.answer(Exit.succeed("Kept"))
-        continue
-      }
-      yield* resolve(pending)
-    }
-  })
+  const settle = (batch: ReadonlyArray<Pending>, kept: ReadonlyArray<boolean>): Effect.Effect<void> => {
+    const refused = batch.filter((_, index) => kept[index] !== true)
+    batch.forEach((pending, index) => {
+      if (kept[index] === true) pending.answer(wasKept)
+    })
+    return Effect.forEach(refused, resolve, { discard: true })
+  }
 
   /** A refused append is one's own only if its token is there and nothing came after it. */
   const resolve = (pending: Pending): Effect.Effect<void> =>
@@ -143,16 +142,19 @@ export const make = Effect.fnUntraced(function*(
     }
   })
   for (let count = 0; count < lanes; count++) yield* Effect.forkScoped(lane)
+  const enqueue: JournalWriter["send"] = (append, answer) => {
+    if (closed) return answer(Exit.interrupt())
+    queue.push({ append, answer })
+    if (ready()) latch.openUnsafe()
+  }
 
   return {
-    append: (append) =>
-      Effect.callback<Written, StoreError>((resume) => {
-        if (closed) return resume(Effect.interrupt)
-        queue.push({ append, answer: resume })
-        if (ready()) latch.openUnsafe()
-      })
+    append: (append) => Effect.callback((resume) => enqueue(append, resume)),
+    send: enqueue
   }
 })
+
+const wasKept = Exit.succeed<Written>("Kept")
 
 const lanes = 2
 

@@ -17,6 +17,7 @@ import * as Attempt from "./attempt.ts"
 import type { Asked } from "./body.ts"
 import type { Held } from "./compensate.ts"
 import * as Core from "./core.ts"
+import * as Eager from "./eager.ts"
 import type { Settler } from "./forward.ts"
 
 /**
@@ -147,25 +148,23 @@ export const inbox = (
  * @category running
  * @since 0.1.0
  */
-export const deliver = Effect.fnUntraced(function*(core: Core.Core): Effect.fn.Return<boolean, never, unknown> {
-  if (core.draining || core.left || core.seal?._tag === "Park") return false
+export const deliver = (core: Core.Core): Eager.Again => {
+  if (core.mailbox.length === 0 || core.draining || core.left || core.seal?._tag === "Park") return false
   for (const [index, letter] of core.mailbox.entries()) {
     const receiver = [...core.receivers].find((_) => _.kinds.has(letter.signal) && _.listens())
     if (receiver === undefined) continue
-    const decoded = yield* Core.provide(
-      Effect.exit(receiver.kinds.get(letter.signal)!.decode(letter.payload)),
-      receiver.context
-    )
-    if (Exit.isFailure(decoded)) {
-      receiver.undecodable(`signal ${letter.signal} (message ${letter.mail})`, Attempt.defectMessage(decoded.cause))
-      return true
-    }
-    core.mailbox.splice(index, 1)
-    receiver.take(letter, { signal: letter.signal, payload: decoded.value })
-    return true
+    const decode = Core.provide(receiver.kinds.get(letter.signal)!.decode(letter.payload), receiver.context)
+    return Eager.again(Eager.after(decode, (decoded) => {
+      if (Exit.isFailure(decoded)) {
+        const what = `signal ${letter.signal} (message ${letter.mail})`
+        return receiver.undecodable(what, Attempt.defectMessage(decoded.cause))
+      }
+      core.mailbox.splice(index, 1)
+      receiver.take(letter, { signal: letter.signal, payload: decoded.value })
+    }))
   }
   return false
-})
+}
 
 // ---------------------------------------------------------------------------------------------------------------------
 // internal

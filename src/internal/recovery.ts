@@ -139,7 +139,7 @@ export const rehearse = Effect.fnUntraced(function*(
   for (const instruction of past.plan) {
     const found = yield* followOld(past, instruction)
     if (found !== undefined) return yield* Effect.as(closed(run), diverges(found, instruction.entry))
-    yield* Intake.quiesce(run)
+    yield* Intake.quiesce(run) ?? Effect.void
     // A bug that parked it before does so again.
     if (core.seal?._tag === "Park" && state.end?._tag !== "SagaParked") {
       return yield* Effect.as(closed(run), diverges(core.seal.reason, instruction.entry))
@@ -165,7 +165,7 @@ const endsOtherwise = Effect.fnUntraced(function*({ run, state }: Past) {
   const failed = state.end?._tag === "SagaRolledBack" && state.end.cause._tag === "Failed"
   if (core.seal !== undefined || (state.end?._tag !== "SagaCompleted" && !failed)) return undefined
   // What was asked for after the last entry, it asked for before it knew that change.
-  while (Run.exit(run) === undefined && Notes.presume(run, undefined)) yield* Intake.quiesce(run)
+  while (Run.exit(run) === undefined && Notes.presume(run, undefined)) yield* Intake.quiesce(run) ?? Effect.void
   const exit = Run.exit(run)
   const otherwise = (journal: string, body: string): ParkReason => ({ _tag: "Nondeterminism", journal, body })
   if (failed) {
@@ -298,7 +298,7 @@ const begin = Effect.fnUntraced(function*(
   Notes.restore(run, entries)
   run.body.setTime(state.startedAt)
   Run.start(run, payload)
-  yield* Intake.quiesce(run)
+  yield* Intake.quiesce(run) ?? Effect.void
 })
 
 /**
@@ -316,7 +316,7 @@ const replay = Effect.fnUntraced(function*(past: Past, entries: ReadonlyArray<Jo
     const found = yield* followOld(past, instruction)
     if (found !== undefined && !undoes) return found
     problem ??= found
-    yield* Intake.quiesce(run)
+    yield* Intake.quiesce(run) ?? Effect.void
   }
   if (core.seal?._tag === "Park") return core.seal.reason
   return undoes ? missing(past, problem) : undefined
@@ -348,7 +348,7 @@ const followOld = Effect.fnUntraced(function*(past: Past, instruction: Replay.In
     const found = yield* follow(past, instruction)
     if (found?._tag !== "Nondeterminism" || past.run.core.seal !== undefined) return found
     if (!Notes.presume(past.run, instruction)) return found
-    yield* Intake.quiesce(past.run)
+    yield* Intake.quiesce(past.run) ?? Effect.void
   }
 })
 
@@ -514,7 +514,7 @@ const goOn = Effect.fnUntraced(function*({ run, state }: Past) {
   if (core.seal === undefined) {
     Notes.catchUp(run)
     for (const asked of run.open.values()) Intake.accept(run, asked)
-    yield* Intake.quiesce(run)
+    yield* Intake.quiesce(run) ?? Effect.void
   }
   run.open.clear()
 })

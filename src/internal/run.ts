@@ -6,9 +6,11 @@
  *
  * @since 0.1.0
  */
-import type * as Cause from "effect/Cause"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Result from "effect/Result"
+import type * as Schema from "effect/Schema"
 import * as Journal from "../Journal.ts"
 import type { ParkReason } from "../SagaError.ts"
 import type { SagaStore, Status, StoreError } from "../SagaStore.ts"
@@ -317,14 +319,17 @@ export const inFlight = (run: Run): number => {
  * @category accessors
  * @since 0.1.0
  */
-export const decodePayload = (run: Run, text: string): Effect.Effect<{ readonly value: unknown } | string> =>
-  Core.provide(
-    Effect.matchCause(Effect.suspend(() => run.handler.definition.payload.decode(JSON.parse(text))), {
+export const decodePayload = (run: Run, text: string): Effect.Effect<{ readonly value: unknown } | string> => {
+  const json = Result.try(() => JSON.parse(text) as Schema.Json)
+  if (Result.isFailure(json)) return Effect.succeed(Attempt.defectMessage(Cause.die(json.failure)))
+  return Core.provide(
+    Effect.matchCauseEager(run.handler.definition.payload.decode(json.success), {
       onFailure: Attempt.defectMessage,
       onSuccess: (value) => ({ value })
     }),
     run.core.context
   )
+}
 
 /**
  * Starts the body.

@@ -2,7 +2,7 @@
  * One execution, driven by hand: what its process may no longer do, it does not.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Layer } from "effect"
+import { Deferred, Effect, Exit, Layer } from "effect"
 import { SagaStore } from "effect-saga"
 import type { Handler } from "../../src/internal/engine.ts"
 import { SagaEngine } from "../../src/internal/engine.ts"
@@ -43,7 +43,13 @@ describe("rule 10: without a lease", () => {
           maxHeartbeatPause: 10_000
         },
         store,
-        writer: { append: () => Effect.sync(() => (appends++, "Kept" as const)) },
+        writer: {
+          append: () => Effect.die("not by an execution"),
+          send: (_, answer) => {
+            appends++
+            answer(Exit.succeed("Kept"))
+          }
+        },
         worker: "w",
         starting: Starting.nothing,
         mayAct: () => appends < last,
