@@ -30,6 +30,7 @@ import * as JournalWriter from "./internal/journalWriter.ts"
 import * as Lease from "./internal/lease.ts"
 import * as limits from "./internal/limits.ts"
 import * as Notation from "./internal/notation.ts"
+import { Registry } from "./internal/registry.ts"
 import * as Starting from "./internal/starting.ts"
 import { type Append, SagaStore, type StoreError } from "./SagaStore.ts"
 
@@ -85,7 +86,7 @@ export interface SagaWorker {
   readonly poll: number
   readonly token: (owned?: boolean) => string
   /** What runs here, by id. */
-  readonly live: ReadonlyMap<string, Executor.Live>
+  readonly live: Pick<Registry<Executor.Live>, "get" | "has" | "size" | "values">
   /** Lets this worker run a saga until the scope closes; then what it runs of it is drained. */
   readonly register: (handler: Handler) => Effect.Effect<void, never, Scope.Scope>
   /**
@@ -118,9 +119,9 @@ export const make = Effect.fnUntraced(function*(
   const clock = yield* Clock.Clock
   const config = yield* readConfig(options)
   const handlers = Handlers.make()
-  const live = new Map<string, Executor.Live>()
-  /** Those of them that were claimed, which `MaxLive` bounds. */
-  const claimed = new Set<Executor.Live>()
+  const live = new Registry<Executor.Live>()
+  /** How many of them were claimed, which `MaxLive` bounds. */
+  let claimed = 0
   /** Attempts that go on although their execution is parked, by its id. */
   const lingering = new Map<string, Set<Fiber.Fiber<unknown, unknown>>>()
   /** Claimed, and waiting for what still runs here of them. */
@@ -223,12 +224,13 @@ export const make = Effect.fnUntraced(function*(
       from
     })
     live.set(id, one)
-    if (from._tag === "Claim") claimed.add(one)
+    const wasClaimed = from._tag === "Claim"
+    if (wasClaimed) claimed++
     for (const arrived of arrivals.get(id) ?? []) arrived()
     arrivals.delete(id)
     const fiber = Effect.runForkWith(registered.context)(one.run)
     fiber.addObserver((exit) => {
-      claimed.delete(one)
+      if (wasClaimed) claimed--
       linger(one)
       if (live.get(id) === one) live.delete(id)
       const stays = Exit.isSuccess(exit) && (exit.value._tag === "Ended" || exit.value._tag === "Suspended")
@@ -260,7 +262,7 @@ export const make = Effect.fnUntraced(function*(
 
   const claimOnce = Effect.gen(function*() {
     const { names, versions } = handlers.claimable()
-    const limit = Math.min(config.claimSize, config.maxLive - claimed.size)
+    const limit = Math.min(config.claimSize, config.maxLive - claimed)
     if (names.length === 0 || limit <= 0 || stopping || !lease.holds()) return false
     const now = clock.currentTimeMillisUnsafe()
     const worker = lease.worker()
@@ -369,7 +371,7 @@ export const make = Effect.fnUntraced(function*(
   yield* Effect.addFinalizer(() =>
     Effect.suspend(() => {
       stopping = true
-      return Effect.andThen(drain([...live.values()]), Effect.sync(() => stopped = true))
+      return Effect.andThen(drain(live.values()), Effect.sync(() => stopped = true))
     })
   )
 
@@ -405,7 +407,7 @@ export const make = Effect.fnUntraced(function*(
       yield* Effect.addFinalizer(() =>
         Effect.suspend(() => {
           handlers.remove(handler)
-          return drain([...live.values()].filter((_) => _.handler === handler))
+          return drain(live.values().filter((_) => _.handler === handler))
         })
       )
       handlers.add({ handler, context })

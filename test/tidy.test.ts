@@ -22,6 +22,7 @@ const ranks: ReadonlyArray<ReadonlyArray<string>> = [
     "internal/heap",
     "internal/codec",
     "internal/eager",
+    "internal/registry",
     "internal/storable",
     "internal/timedOut",
     "internal/childRolledBack"

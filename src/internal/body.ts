@@ -127,7 +127,8 @@ export const make = (
     Effect.callback<void>((resume) => {
       if (closed || request.answered) return resume(Effect.void)
       request.withdrawn = true
-      request.answer = () => resume(Effect.void)
+      const answer = () => resume(Effect.void)
+      request.answer = answer
       if (asked.includes(request)) {
         // Asked and withdrawn before anybody looked: it never existed.
         asked = asked.filter((_) => _ !== request)

@@ -13,6 +13,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
+import { constVoid } from "effect/Function"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import type * as Schema from "effect/Schema"
@@ -150,13 +151,14 @@ export const make = (options: Options): Live => {
     abandon: () => core.leave()
   }
   if (from._tag === "Claim") Deferred.doneUnsafe(driver.started, Exit.succeed(undefined))
-  core.leave = () => {
+  const leave = () => {
     driver.abandoned = true
     core.left = true
     core.wake()
     // A store that does not answer holds nobody back.
     driver.fiber?.interruptUnsafe()
   }
+  core.leave = leave
   return live
 }
 
@@ -279,10 +281,11 @@ const awaitEvent = (driver: Driver): Effect.Effect<void> =>
   Effect.callback((resume) => {
     const { core } = driver.run
     if (core.events.length > 0 || driver.abandoned) return resume(Effect.void)
-    core.wake = () => {
-      core.wake = () => {}
+    const wake = () => {
+      core.wake = constVoid
       resume(Effect.void)
     }
+    core.wake = wake
   })
 
 const handleEvents = (driver: Driver): Eager.Eager => Eager.repeat(() => handleEvent(driver))

@@ -216,7 +216,9 @@ export const make = (options: {
     rollingBack: false,
     deadline: undefined
   }
-  core.onDefect = (cause) => park(run, { _tag: "Defect", message: Attempt.defectMessage(cause) })
+  const onDefect: Core.Core["onDefect"] = (cause) =>
+    park(run, { _tag: "Defect", message: Attempt.defectMessage(cause) })
+  core.onDefect = onDefect
   return run
 }
 

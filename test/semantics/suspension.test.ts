@@ -250,16 +250,16 @@ describe("what brings a suspended execution back", () => {
       const parts = World.makeParts()
       const { store, worker } = yield* workerWith(hourBetween(), parts)
       assert.deepStrictEqual(yield* rowOf(store), asleep(hour))
-      assert.deepStrictEqual([...worker.live.keys()], [])
+      assert.deepStrictEqual(worker.live.values().map((_) => _.id), [])
       yield* TestClock.adjust(hour - 1)
-      assert.deepStrictEqual([...worker.live.keys()], [])
+      assert.deepStrictEqual(worker.live.values().map((_) => _.id), [])
       const gate = parts.gate("B")
       yield* TestClock.adjust(1)
       yield* World.quiet
-      assert.deepStrictEqual([...worker.live.keys()], [id])
+      assert.deepStrictEqual(worker.live.values().map((_) => _.id), [id])
       yield* gate.open
       yield* World.quiet
-      assert.deepStrictEqual([...worker.live.keys()], [])
+      assert.deepStrictEqual(worker.live.values().map((_) => _.id), [])
       assert.strictEqual((yield* rowOf(store)).status, "completed")
     }).pipe(Effect.scoped))
 
@@ -303,7 +303,7 @@ describe("what brings a suspended execution back", () => {
       yield* TestClock.adjust("10 seconds")
       yield* World.quiet
       assert.strictEqual((yield* rowOf(store)).status, "suspended")
-      assert.deepStrictEqual([...worker.live.keys()], [])
+      assert.deepStrictEqual(worker.live.values().map((_) => _.id), [])
     }).pipe(Effect.scoped))
 
   it.effect("and who waits for it asks the store as seldom as its worker, and is told at once all the same", () =>
