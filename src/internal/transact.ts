@@ -4,6 +4,9 @@
  * No journal, no engine, no codec: values are what they are. The order of undoing, retries, timeouts and doubt are
  * those of the executor; what would park there is reported here, once everything else is undone.
  *
+ * Most steps have no time limit, and succeed at once: for these it makes no fiber, no generator, no key and no copy of
+ * a context, so that they cost little more than an effect with a finalizer.
+ *
  * @since 0.1.0
  */
 import * as Cause from "effect/Cause"
@@ -32,68 +35,109 @@ import { isWithin } from "./ref.ts"
  */
 export const transact = (body: Effect.Effect<unknown, unknown, unknown>): Effect.Effect<unknown, unknown, unknown> =>
   Effect.uninterruptibleMask((restore) =>
-    Effect.flatMap(InterruptGrace, (grace) => {
-      const state: State = {
-        id: `transact/${SecureRandom.uuidV7Unsafe()}`,
-        grace,
-        occurrences: new Map(),
-        scopes: 0,
-        held: [],
-        executed: [],
-        commits: [],
-        unresolved: []
-      }
-      return Effect.flatMap(
-        Effect.exit(
-          restore(body).pipe(
-            Effect.provideService(Execution.Execution, seam(state)),
-            Effect.provideService(Execution.Waiting, waiting),
-            Effect.provideService(Execution.Inbox, inbox)
-          )
-        ),
-        (exit) => Exit.isSuccess(exit) ? commit(state, exit.value) : undo(state, exit.cause)
-      )
+    Effect.withFiber((fiber) => {
+      const state = begin(fiber.context)
+      return Effect.matchCauseEffect(provide(restore(body), state.inner), {
+        onFailure: (cause) => undo(state, cause),
+        onSuccess: (value) => commit(state, value)
+      })
     })
   )
 
 // ---------------------------------------------------------------------------------------------------------------------
-// internal
+// internal: the seam
 // ---------------------------------------------------------------------------------------------------------------------
 
-interface Held {
-  readonly request: Execution.StepRequest
-  readonly compensation: Execution.Compensation
-  /** The key of its step, and that of the attempt that happened. */
-  readonly step: string
-  readonly stepKey: string
-  readonly scope: string
-  readonly value: unknown
-  readonly context: Context.Context<never>
-}
-
+/** A run of a body. */
 interface State {
-  readonly id: string
+  /** Its id, once somebody has asked for it. */
+  id: string | undefined
   readonly grace: typeof InterruptGrace["Service"]
+  /** The context of the fiber that asked last, and the same without the seam. */
+  inner: Context.Context<never>
+  outer: Context.Context<never>
   readonly occurrences: Map<string, number>
   scopes: number
-  held: Array<Held>
   /** The steps that have happened and are not undone. */
-  executed: Array<{ readonly name: string; readonly key: string }>
-  readonly commits: Array<{ readonly request: Execution.StepRequest; readonly context: Context.Context<never> }>
+  happened: Array<Task>
   readonly unresolved: Array<Unresolved<unknown>>
+}
+
+/** A step that was asked for. */
+interface Task {
+  readonly state: State
+  readonly request: Execution.StepRequest
+  readonly occurrence: number
+  /** What its effects run in: all that the asking fiber has, but the seam. */
+  readonly context: Context.Context<never>
+  refusals: number
+  /** What it gave, once it has happened. */
+  value: unknown
+  /** Its compensation runs. */
+  undoing: boolean
 }
 
 /** What would park an execution: it goes through the body as a defect, so that nothing there catches it. */
 class Stuck extends Data.TaggedError("effect-saga/Stuck")<{ readonly reason: ParkReason }> {}
 
-const seam = (state: State): Execution.Execution["Service"] => ({
-  id: state.id,
-  openScope: (outer) => `${outer}/${state.scopes++}`,
-  executed: () => state.executed.map((_) => _.name),
-  ask: (request, fiber) => {
+/** A run whose body begins, in a context of its own, where this is the context around. */
+const begin = (context: Context.Context<never>): State => {
+  const state: State = {
+    id: undefined,
+    grace: Context.get(context, InterruptGrace),
+    inner: context,
+    outer: withoutSeam(context),
+    occurrences: new Map(),
+    scopes: 0,
+    happened: [],
+    unresolved: []
+  }
+  const seam: Seam = Object.create(SeamProto)
+  seam.state = state
+  state.inner = context.pipe(
+    Context.add(Execution.Waiting, waiting),
+    Context.add(Execution.Inbox, inbox),
+    Context.add(Execution.Execution, seam)
+  )
+  return state
+}
+
+/** Random bytes cost more than a step: they are drawn when somebody asks. */
+const idOf = (state: State): string => state.id ??= `transact/${SecureRandom.uuidV7Unsafe()}`
+
+/** What surrounds the asking fiber, which most often is what did the last time. */
+const outerOf = (state: State, inner: Context.Context<never>): Context.Context<never> => {
+  if (inner === state.inner) return state.outer
+  state.inner = inner
+  return state.outer = withoutSeam(inner)
+}
+
+const withoutSeam = (context: Context.Context<never>): Context.Context<never> =>
+  Context.getOrUndefined(context, Execution.Waiting) === undefined
+    ? context
+    : Context.omit(Execution.Execution, Execution.Waiting, Execution.Inbox)(context)
+
+interface Seam extends SeamService {
+  state: State
+}
+
+type SeamService = Execution.Execution["Service"]
+
+const SeamProto: SeamService & ThisType<Seam> = {
+  get id() {
+    return idOf(this.state)
+  },
+  openScope(outer) {
+    return `${outer}/${this.state.scopes++}`
+  },
+  executed() {
+    return this.state.happened.filter(({ request: { kind } }) => kind !== "onRollback" && kind !== "onCommit")
+      .map(({ request }) => request.name)
+  },
+  ask(request, fiber) {
     switch (request._tag) {
       case "Step":
-        return runStep(state, request, fiber.context, fiber.getRef(Execution.CurrentScope))
+        return runStep(this.state, request, outerOf(this.state, fiber.context))
       case "Timer":
         return sleep(request.until)
       case "Child":
@@ -101,7 +145,7 @@ const seam = (state: State): Execution.Execution["Service"] => ({
       case "Race":
         return Effect.andThen(
           request.settled,
-          rollbackWhere(state, (one) => request.losers.some((scope) => isWithin(one.scope, scope)), Cause.empty)
+          rollbackWhere(this.state, (one) => request.losers.some((scope) => isWithin(scopeOf(one), scope)), Cause.empty)
         )
       case "Receive":
         return inbox.receive(request, fiber)
@@ -113,16 +157,12 @@ const seam = (state: State): Execution.Execution["Service"] => ({
       case "Version":
         return Effect.succeed(request.max)
       case "RollbackScope":
-        return rollbackWhere(
-          state,
-          (one) => isWithin(one.scope, request.scope),
-          request.cause
-        )
+        return rollbackWhere(this.state, (one) => isWithin(scopeOf(one), request.scope), request.cause)
       case "RollbackSteps":
-        return rollbackWhere(state, (one) => request.names.includes(one.request.name), Cause.empty)
+        return rollbackWhere(this.state, (one) => request.names.includes(one.request.name), Cause.empty)
     }
   }
-})
+}
 
 const sleep = (until: { readonly time: number } | { readonly millis: number }): Effect.Effect<void> =>
   "millis" in until
@@ -137,129 +177,120 @@ const inbox: Execution.Inbox["Service"] = {
 
 const waiting: Execution.Waiting["Service"] = { sleep: (_, until) => sleep(until) }
 
+// ---------------------------------------------------------------------------------------------------------------------
+// internal: steps
+// ---------------------------------------------------------------------------------------------------------------------
+
 /** A step is not cut by an interruption; its back-off is. */
 const runStep = (
   state: State,
   request: Execution.StepRequest,
-  context: Context.Context<never>,
-  scope: string
+  context: Context.Context<never>
 ): Effect.Effect<unknown, unknown> => {
   const occurrence = state.occurrences.get(request.name) ?? 0
   state.occurrences.set(request.name, occurrence + 1)
-  const key = `${state.id}/0/${ExecutionId.escape(request.name)}/${occurrence}`
-  const outer = Context.omit(Execution.Execution, Execution.Waiting, Execution.Inbox)(context)
-  const used = { key: `${key}/0` }
+  const task: Task = { state, request, occurrence, context, refusals: 0, value: undefined, undoing: false }
+  const first = running(task, 1, 0, undefined)
   return Effect.uninterruptibleMask((restore) =>
-    Effect.tap(attempts(state, request, outer, key, used, restore), (value) =>
-      Effect.sync(() => {
-        const { commit, compensation } = request
-        if (request.kind !== "onRollback" && request.kind !== "onCommit") {
-          state.executed.push({ name: request.name, key })
-        }
-        if (commit !== undefined) state.commits.push({ request: commit, context: outer })
-        if (compensation !== undefined) {
-          const undoing = outer.pipe(Context.add(Execution.Waiting, waiting), Context.add(Execution.Inbox, inbox))
-          state.held.push({ request, compensation, step: key, stepKey: used.key, scope, value, context: undoing })
-        }
-      }))
+    isLimited(request)
+      ? attempts(first, once(first, request.execute, request), restore)
+      : Effect.flatMap(Effect.exit(knowing(first, Effect.scoped(request.execute as Scoped))), (exit) => {
+        if (Exit.isFailure(exit)) return attempts(first, Attempt.run(exit, undefined, state.grace), restore)
+        happened(task, exit.value)
+        return exit
+      })
   )
 }
 
+const happened = (task: Task, value: unknown): unknown => {
+  task.value = value
+  task.state.happened.push(task)
+  return value
+}
+
+/** What an effect asks for was checked where the body was written. */
+type Scoped = Effect.Effect<unknown, unknown, Scope.Scope>
 type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
 /** The attempts at a step until one decides. */
 const attempts = Effect.fnUntraced(function*(
-  state: State,
-  request: Execution.StepRequest,
-  outer: Context.Context<never>,
-  base: string,
-  used: { key: string },
+  first: Running,
+  firstOutcome: Effect.Effect<Attempt.Outcome<unknown, unknown>>,
   restore: Restore
 ) {
-  let attempt = 1
-  let refusals = 0
-  const kept = keep()
-  const next = yield* stepper(request.retry ?? (request.kind === "retryable" ? Attempt.endless : undefined), outer)
-  while (true) {
-    const key = `${base}/${refusals}`
-    used.key = key
-    const outcome = yield* once(state, request.execute, request, outer, request.name, key, attempt++, kept)
-    if (outcome._tag === "Succeeded") return outcome.value
-    if (outcome._tag === "StillRunning") return yield* stuck(state, request.name, attempt - 1)
+  const { task } = first
+  const { request } = task
+  const next = yield* stepper(
+    request.retry ?? (request.kind === "retryable" ? Attempt.endless : undefined),
+    task.context
+  )
+  let attempt = first
+  let outcome = yield* firstOutcome
+  while (outcome._tag !== "Succeeded") {
+    if (outcome._tag === "StillRunning") return yield* stuck(attempt)
     const error: unknown = outcome._tag === "Failed" ? outcome.error : new TimedOut({ step: request.name })
     let certain = outcome._tag === "Failed" || request.kind === "readonly"
     if (!certain && request.check !== undefined) {
-      const found = yield* ask(state, request, outer, key, next, restore)
-      if (found._tag === "Happened") return found.value
+      const found = yield* ask(attempt, request.check, next, restore)
+      if (found._tag === "Happened") return happened(task, found.value)
       certain = true
     }
     if (outcome._tag === "Died") return yield* Effect.failCause(outcome.cause)
-    if (certain) refusals++
+    if (certain) task.refusals++
     const delay = yield* next(error)
-    if (delay !== undefined) {
-      yield* restore(Effect.sleep(delay))
-      continue
+    if (delay === undefined) {
+      return yield* certain || request.unknown === "refused" ? Effect.fail(error) : stuck(attempt)
     }
-    if (!certain && request.unknown !== "refused") return yield* stuck(state, request.name, attempt - 1)
-    return yield* Effect.fail(error)
+    yield* restore(Effect.sleep(delay))
+    attempt = running(task, attempt.attempt + 1, task.refusals, attempt.kept)
+    outcome = yield* once(attempt, request.execute, request)
   }
+  return happened(task, outcome.value)
 })
 
 /** Whether it happened; a participant that is still at it is asked again by the schedule. */
 const ask = Effect.fnUntraced(function*(
-  state: State,
-  request: Execution.StepRequest,
-  outer: Context.Context<never>,
-  key: string,
+  attempt: Running,
+  check: Execution.CheckRequest,
   next: (error: unknown) => Effect.Effect<number | undefined>,
   restore: Restore
 ) {
   while (true) {
-    const check = Effect.suspend(() => request.check!(key))
-    const outcome = yield* once(state, check, {}, outer, request.name, key, 1, keep())
-    if (outcome._tag !== "Succeeded") return yield* stuck(state, request.name, 1)
+    const outcome = yield* once(asking(attempt), Effect.suspend(() => check(attempt.key)), {})
+    if (outcome._tag !== "Succeeded") return yield* stuck(attempt)
     const found = outcome.value
     if (found._tag === "Some") return { _tag: "Happened", value: found.value } as const
     if (found._tag === "None") return { _tag: "Never" } as const
     if (found._tag !== "StillGoing") return found
-    const delay = yield* next(new TimedOut({ step: request.name }))
-    if (delay === undefined) return yield* stuck(state, request.name, 1)
+    const delay = yield* next(new TimedOut({ step: attempt.step }))
+    if (delay === undefined) return yield* stuck(attempt)
     yield* restore(Effect.sleep(delay))
   }
 })
 
-const stuck = (state: State, step: string, attempts: number): Effect.Effect<never> => {
+const stuck = ({ attempt, step, task: { state } }: Running): Effect.Effect<never> => {
   const message = "it timed out, and nobody knows whether it happened"
-  state.unresolved.push({ step, attempts, error: undefined, defect: message })
+  state.unresolved.push({ step, attempts: attempt, error: undefined, defect: message })
   return Effect.die(new Stuck({ reason: { _tag: "Unknown", step, message } }))
 }
 
-const once = <A>(
-  state: State,
-  effect: Effect.Effect<A, unknown, unknown>,
-  { heartbeatTimeout, timeout }: Partial<Pick<Execution.StepRequest, "timeout" | "heartbeatTimeout">>,
-  outer: Context.Context<never>,
-  step: string,
-  key: string,
-  attempt: number,
-  heart: Kept,
-  stepKey = key
-): Effect.Effect<Attempt.Outcome<A, unknown>> => {
-  heart.before = heart.details
-  const known = { execution: state.id, step, key, stepKey, attempt, epoch: 0, heart }
-  const scoped = Effect.scoped(effect as Effect.Effect<A, unknown, Scope.Scope>)
-  const limited = timeout !== undefined || heartbeatTimeout !== undefined
-  const silence = heartbeatTimeout === undefined
-    ? undefined
-    : Effect.clockWith((clock) => {
-      heart.at = Attempt.monotonic(clock)
-      return Attempt.silence(clock, heart, heartbeatTimeout)
-    })
-  return provide(
-    Attempt.run(limited ? Effect.interruptible(scoped) : scoped, timeout, state.grace, silence),
-    Context.add(outer, StepContext, known) as Context.Context<never>
-  )
+// ---------------------------------------------------------------------------------------------------------------------
+// internal: attempts
+// ---------------------------------------------------------------------------------------------------------------------
+
+/**
+ * What an attempt knows of itself. Its keys are made when somebody asks for them: they hang on the id of the run, and
+ * that one costs more than a step.
+ */
+interface Running extends StepContextService {
+  readonly task: Task
+  /** How often the step had been refused before; undefined in a compensation. */
+  readonly refusals: number | undefined
+  readonly heart: Kept
+  kept: Kept | undefined
 }
+
+type StepContextService = StepContext["Service"]
 
 /** What the attempts of one step said last, and when by the monotonic clock, in milliseconds. */
 interface Kept extends Execution.Heart {
@@ -268,7 +299,42 @@ interface Kept extends Execution.Heart {
   at: number
 }
 
-const keep = (): Kept => ({ beat, before: undefined, details: undefined, at: 0 })
+/** The next attempt after one that has kept this. */
+const running = (task: Task, attempt: number, refusals: number | undefined, kept: Kept | undefined): Running => {
+  if (kept !== undefined) kept.before = kept.details
+  const self = Object.create(RunningProto)
+  self.task = task
+  self.attempt = attempt
+  self.refusals = refusals
+  self.kept = kept
+  return self
+}
+
+/** What asks whether an attempt has happened reads what that one said last; what it says itself is not kept. */
+const asking = ({ attempt, kept, refusals, task }: Running): Running =>
+  running(task, attempt, refusals, kept && { ...kept })
+
+const RunningProto: Omit<StepContextService, "attempt"> & { readonly heart: Kept } & ThisType<Running> = {
+  epoch: 0,
+  get execution() {
+    return idOf(this.task.state)
+  },
+  get step() {
+    return this.task.request.name
+  },
+  get key() {
+    return `${keyOf(this.task)}/${this.refusals ?? "compensation"}`
+  },
+  get stepKey() {
+    return `${keyOf(this.task)}/${this.refusals ?? this.task.refusals}`
+  },
+  get heart() {
+    return this.kept ??= { beat, before: undefined, details: undefined, at: 0 }
+  }
+}
+
+const keyOf = ({ occurrence, request, state }: Task): string =>
+  `${idOf(state)}/0/${ExecutionId.escape(request.name)}/${occurrence}`
 
 /** Nobody cancels a body in memory: who interrupts it waits for the step. */
 function beat(this: Kept, details: Schema.Json | undefined): Effect.Effect<Execution.Heartbeat> {
@@ -279,36 +345,76 @@ function beat(this: Kept, details: Schema.Json | undefined): Effect.Effect<Execu
   })
 }
 
+interface Limits extends Partial<Pick<Execution.StepRequest, "timeout" | "heartbeatTimeout">> {}
+
+const isLimited = ({ heartbeatTimeout, timeout }: Limits): boolean =>
+  timeout !== undefined || heartbeatTimeout !== undefined
+
+/** An effect of a step in the context of this attempt. */
+const knowing = <A, E>(
+  attempt: Running,
+  effect: Effect.Effect<A, E>,
+  context = attempt.task.context
+): Effect.Effect<A, E> => provide(effect, Context.add(context, StepContext, attempt))
+
+/** Runs it once, within its limits. */
+const once = <A>(
+  attempt: Running,
+  effect: Effect.Effect<A, unknown, unknown>,
+  limits: Limits,
+  context?: Context.Context<never>
+): Effect.Effect<Attempt.Outcome<A, unknown>> => {
+  const { heartbeatTimeout, timeout } = limits
+  const { grace } = attempt.task.state
+  const scoped = Effect.scoped(effect as Effect.Effect<A, unknown, Scope.Scope>)
+  const silence = heartbeatTimeout === undefined
+    ? undefined
+    : Effect.clockWith((clock) => {
+      attempt.heart.at = Attempt.monotonic(clock)
+      return Attempt.silence(clock, attempt.heart, heartbeatTimeout)
+    })
+  const limited = isLimited(limits) ? Effect.interruptible(scoped) : scoped
+  return knowing(attempt, Attempt.run(limited, timeout, grace, silence), context)
+}
+
 /** The next delay that a schedule wants, in milliseconds. */
 const stepper = (
   schedule: Execution.StepRequest["retry"],
-  outer: Context.Context<never>
+  context: Context.Context<never>
 ): Effect.Effect<(error: unknown) => Effect.Effect<number | undefined>> => {
   if (schedule === undefined) return Effect.succeed(() => Effect.succeed(undefined))
   return Effect.map(
-    provide(Attempt.stepper(schedule), outer),
+    provide(Attempt.stepper(schedule), context),
     (step) => (error) =>
       Effect.flatMap(
         Clock.currentTimeMillis,
         (now) =>
-          Effect.map(Effect.orDie(provide(step(now, error), outer)), (time) => time === undefined ? time : time - now)
+          Effect.map(Effect.orDie(provide(step(now, error), context)), (time) => time === undefined ? time : time - now)
       )
   )
 }
 
+// ---------------------------------------------------------------------------------------------------------------------
+// internal: roll-back
+// ---------------------------------------------------------------------------------------------------------------------
+
+const isHeld = ({ request, undoing }: Task): boolean => request.compensation !== undefined && !undoing
+
+const scopeOf = ({ context }: Task): string => Context.get(context, Execution.CurrentScope)
+
 /** Undoes a part of what is held, and answers the names, the last one first. */
 const rollbackWhere = (
   state: State,
-  inside: (one: Held) => boolean,
+  includes: (one: Task) => boolean,
   cause: Cause.Cause<unknown>
 ): Effect.Effect<ReadonlyArray<string>> => {
-  const range = state.held.filter(inside)
-  state.held = state.held.filter((_) => !range.includes(_))
+  const range = state.happened.filter((one) => isHeld(one) && includes(one))
+  for (const one of range) one.undoing = true
   const before = state.unresolved.length
   return Effect.andThen(
-    compensateAll(state, range, cause),
+    compensateAll(range, cause),
     Effect.suspend(() => {
-      state.executed = state.executed.filter(({ key }) => !range.some((_) => _.step === key))
+      state.happened = state.happened.filter((one) => !range.includes(one))
       return state.unresolved.length > before
         ? Effect.die(new Stuck({ reason: { _tag: "CompensationFailed" } }))
         : Effect.succeed(range.map((_) => _.request.name).reverse())
@@ -317,19 +423,16 @@ const rollbackWhere = (
 }
 
 /** The last first, on a scope's finalizers. */
-const compensateAll = Effect.fnUntraced(function*(
-  state: State,
-  held: ReadonlyArray<Held>,
-  cause: Cause.Cause<unknown>
-) {
+const compensateAll = Effect.fnUntraced(function*(held: ReadonlyArray<Task>, cause: Cause.Cause<unknown>) {
   const scope = Scope.makeUnsafe("sequential")
   let halted = false
   for (const one of held) {
+    one.undoing = true
     const undoing = Effect.suspend(() =>
       halted ?
-        Effect.sync(() => leave(state, one, 0, undefined, "an earlier one halted the roll-back")) :
-        Effect.map(compensate(state, one, cause), (done) => {
-          if (!done && one.compensation.onFailure === "halt") halted = true
+        Effect.sync(() => leave(one, 0, undefined, "an earlier one halted the roll-back")) :
+        Effect.map(compensate(one, one.request.compensation!, cause), (done) => {
+          if (!done && one.request.compensation!.onFailure === "halt") halted = true
         })
     )
     yield* Scope.addFinalizer(scope, undoing)
@@ -337,42 +440,44 @@ const compensateAll = Effect.fnUntraced(function*(
   yield* Scope.close(scope, Exit.failCause(cause))
 })
 
-const compensate = Effect.fnUntraced(function*(state: State, one: Held, cause: Cause.Cause<unknown>) {
-  const { compensation, request } = one
-  const kept = keep()
-  const next = yield* stepper(compensation.retry, one.context)
-  for (let attempt = 1;; attempt++) {
-    const effect = Effect.suspend(() => compensation.run(one.value, cause))
-    const key = `${one.step}/compensation`
-    const call = <A>(effect: Effect.Effect<A, unknown, unknown>, limits: Partial<typeof compensation>) =>
-      once(state, effect, limits, one.context, request.name, key, attempt, kept, one.stepKey)
-    const outcome = yield* call(effect, compensation)
-    if (outcome._tag === "Succeeded") return true
-    if (compensation.check !== undefined && (outcome._tag === "Died" || outcome._tag === "TimedOut")) {
-      const found = yield* call(compensation.check(key), {})
-      if (found._tag === "Succeeded" && (found.value._tag === "Some" || found.value._tag === "Happened")) return true
+const compensate = Effect.fnUntraced(
+  function*(task: Task, compensation: Execution.Compensation, cause: Cause.Cause<unknown>) {
+    const context = task.context.pipe(Context.add(Execution.Waiting, waiting), Context.add(Execution.Inbox, inbox))
+    const next = yield* stepper(compensation.retry, context)
+    const effect = Effect.suspend(() => compensation.run(task.value, cause))
+    let kept: Kept | undefined
+    for (let number = 1;; number++) {
+      const attempt = running(task, number, undefined, kept)
+      const outcome = yield* once(attempt, effect, compensation, context)
+      if (outcome._tag === "Succeeded") return true
+      if (compensation.check !== undefined && (outcome._tag === "Died" || outcome._tag === "TimedOut")) {
+        const check = Effect.suspend(() => compensation.check!(attempt.key))
+        const found = yield* once(asking(attempt), check, {}, context)
+        if (found._tag === "Succeeded" && (found.value._tag === "Some" || found.value._tag === "Happened")) return true
+      }
+      if (outcome._tag === "Died") return leave(task, number, undefined, Attempt.defectMessage(outcome.cause))
+      const error = outcome._tag === "Failed" ? outcome.error : new TimedOut({ step: task.request.name })
+      const delay = outcome._tag === "StillRunning" ? undefined : yield* next(error)
+      if (delay === undefined) return leave(task, number, error, undefined)
+      yield* Effect.sleep(delay)
+      kept = attempt.kept
     }
-    if (outcome._tag === "Died") return leave(state, one, attempt, undefined, Attempt.defectMessage(outcome.cause))
-    const error = outcome._tag === "Failed" ? outcome.error : new TimedOut({ step: request.name })
-    const delay = outcome._tag === "StillRunning" ? undefined : yield* next(error)
-    if (delay === undefined) return leave(state, one, attempt, error, undefined)
-    yield* Effect.sleep(delay)
   }
-})
+)
 
-const leave = (state: State, one: Held, attempts: number, error: unknown, defect: string | undefined): false => {
-  state.unresolved.push({ step: one.request.name, attempts, error, defect })
+const leave = ({ request, state }: Task, attempts: number, error: unknown, defect: string | undefined): false => {
+  state.unresolved.push({ step: request.name, attempts, error, defect })
   return false
 }
 
 const undo = Effect.fnUntraced(function*(state: State, cause: Cause.Cause<unknown>) {
-  yield* compensateAll(state, state.held, cause)
+  yield* compensateAll(state.happened.filter(isHeld), cause)
   const defect = Cause.squash(cause)
   const error = Cause.findErrorOption(cause)
   if (!(defect instanceof Stuck) && state.unresolved.length === 0) return yield* Effect.failCause(cause)
   const parked = new SagaError({
     reason: new Parked({
-      execution: state.id,
+      execution: idOf(state),
       why: defect instanceof Stuck ? defect.reason : { _tag: "CompensationFailed" },
       unresolved: state.unresolved,
       original: Option.isSome(error) ? { _tag: "Failed", error: error.value } : undefined
@@ -384,13 +489,17 @@ const undo = Effect.fnUntraced(function*(state: State, cause: Cause.Cause<unknow
   return yield* Effect.failCause(cause)
 })
 
-const commit = Effect.fnUntraced(function*(state: State, value: unknown) {
-  for (const { context, request } of state.commits) {
-    yield* runStep(state, request, context, "")
-  }
-  return value
-})
+/** What waits for the end runs as steps of their own. */
+const commit = (state: State, value: unknown): Effect.Effect<unknown, unknown> => {
+  const commits = state.happened.filter(({ request }) => request.commit !== undefined)
+  return commits.length === 0
+    ? Effect.succeed(value)
+    : Effect.as(
+      Effect.forEach(commits, ({ context, request }) => runStep(state, request.commit!, context), { discard: true }),
+      value
+    )
+}
 
-/** What an effect asks for was checked where the body was written. */
+/** In this context, and nothing of another. What an effect asks for was checked where the body was written. */
 const provide = <A, E>(effect: Effect.Effect<A, E, unknown>, context: Context.Context<never>): Effect.Effect<A, E> =>
-  Effect.provideContext(effect, context as Context.Context<unknown>)
+  Effect.updateContext(effect, () => context as Context.Context<unknown>)

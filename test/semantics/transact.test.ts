@@ -1,0 +1,179 @@
+/**
+ * Sagas without a journal: what a step sees of the run that it is in.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { Cause, Context, Effect, Exit, Option, Schedule, Schema } from "effect"
+import { Saga, Step, Timer } from "effect-saga"
+import * as World from "../utils/World.ts"
+
+type Loose = Effect.Effect<any, any>
+
+/** Runs a body whose types the test leaves out. */
+const transact = (body: Effect.Effect<any, any, any>): Loose => Saga.transact(body as Loose) as Loose
+
+const world = (faults: Readonly<Record<string, ReadonlyArray<World.Fault>>> = {}) => {
+  const parts = World.makeParts()
+  for (const [act, those] of Object.entries(faults)) parts.faults.set(act, [...those])
+  return { parts, ...World.steps(parts) }
+}
+
+describe("what a step knows", () => {
+  it.effect("its key stays while nobody knows, is another one after a refusal, and never that of another run", () =>
+    Effect.gen(function*() {
+      const { parts, step } = world({ A: ["hang", "refuse"], B: ["refuse"] })
+      const body = Effect.andThen(
+        step("A", { retry: Schedule.recurs(2), timeout: "1 second", unknown: "refused" }),
+        Effect.andThen(step("C"), step("B"))
+      )
+      yield* World.ended(transact(body))
+      const ids = parts.keys.map((_) => _.split(" ").at(-1)!.split("/")[1])
+      assert.strictEqual(new Set(ids).size, 1)
+      assert.deepStrictEqual(parts.keys.map((_) => _.replaceAll(ids[0]!, "id")), [
+        "A transact/id/0/A/0/0",
+        "A transact/id/0/A/0/0",
+        "A transact/id/0/A/0/1",
+        "C transact/id/0/C/0/0",
+        "B transact/id/0/B/0/0",
+        "undo C transact/id/0/C/0/compensation",
+        "undo A transact/id/0/A/0/compensation"
+      ])
+      parts.keys.length = 0
+      yield* World.ended(transact(step("A")))
+      assert.notInclude(parts.keys[0], ids[0])
+    }))
+
+  it.effect("which attempt it is, and the same id as every other", () =>
+    Effect.gen(function*() {
+      const { parts, step } = world({ A: ["refuse"] })
+      const look = (act: string) =>
+        Effect.andThen(
+          Effect.flatMap(Step.StepContext, (_) => parts.seen(act, `${_.step} ${_.attempt} ${_.epoch}`)),
+          parts.act(act, undefined)
+        )
+      const ids: Array<string> = []
+      const note = Effect.map(Step.StepContext, ({ execution }) => void ids.push(execution))
+      yield* World.ended(transact(Effect.gen(function*() {
+        yield* step("A", { execute: look("A"), success: Schema.Void, retry: Schedule.recurs(1) })
+        yield* step("B", { execute: note, success: Schema.Void })
+        yield* step("B", { execute: note, success: Schema.Void, compensate: () => note })
+        return yield* Effect.fail("no")
+      })))
+      assert.deepStrictEqual(parts.log, ["A=A 1 0", "A", "A=A 2 0", "A", "undo B", "undo A"])
+      assert.strictEqual(ids.length, 3)
+      assert.strictEqual(new Set(ids).size, 1)
+    }))
+
+  it.effect("nothing of the body's seam: a step in it is refused as in a saga with a journal", () =>
+    Effect.gen(function*() {
+      const { parts, step } = world()
+      for (const part of [{ execute: step("B") }, { execute: Timer.sleep("long", 1_000) }]) {
+        const exit = yield* World.ended(transact(step("A", part)))
+        assert.isTrue(Exit.isFailure(exit) && Cause.hasDies(exit.cause))
+      }
+      assert.deepStrictEqual(parts.log, [])
+    }))
+
+  it.effect("what the body provides around it, also when it is undone", () =>
+    Effect.gen(function*() {
+      class Region extends Context.Service<Region, string>()("test/Region") {}
+      const { parts, step } = world()
+      const local = (name: string) =>
+        step(name, {
+          execute: Effect.flatMap(Region, (region) => parts.seen(name, region)),
+          success: Schema.Void,
+          compensate: () => Effect.flatMap(Region, (region) => parts.seen(`undo ${name}`, region))
+        })
+      const there = (region: string) =>
+        Effect.provideService(
+          Effect.andThen(local(`A of ${region}`), Effect.andThen(Effect.yieldNow, local(`B of ${region}`))),
+          Region,
+          region
+        )
+      yield* World.ended(transact(
+        Effect.andThen(Effect.all([there("north"), there("south")], { concurrency: 2 }), Effect.fail("no"))
+      ))
+      const done = ["A of north=north", "A of south=south", "B of north=north", "B of south=south"]
+      assert.deepStrictEqual(parts.log, [...done, ...done.toReversed().map((_) => `undo ${_}`)])
+    }))
+
+  it.effect("a scope of its own, closed when the attempt has ended", () =>
+    Effect.gen(function*() {
+      const { parts, step } = world({ A: ["refuse"] })
+      const held = (act: string) =>
+        Effect.andThen(Effect.acquireRelease(Effect.void, () => parts.seen("closed", act)), parts.act(act, act))
+      yield* World.ended(transact(Effect.gen(function*() {
+        yield* step("A", { execute: held("A"), retry: Schedule.recurs(1), compensate: () => held("undo A") })
+        yield* step("B")
+        return yield* Effect.fail("no")
+      })))
+      assert.deepStrictEqual(parts.log, [
+        "A",
+        "closed=A",
+        "A",
+        "closed=A",
+        "B",
+        "undo B",
+        "undo A",
+        "closed=undo A"
+      ])
+    }))
+
+  it.effect("a bug in a finalizer is a bug of the step", () =>
+    Effect.gen(function*() {
+      const { parts, step } = world()
+      const broken = Effect.andThen(Effect.addFinalizer(() => Effect.die("broken")), parts.act("B", "B done"))
+      const exit = yield* World.ended(transact(Effect.andThen(step("A"), step("B", { execute: broken }))))
+      assert.isTrue(Exit.isFailure(exit) && Cause.hasDies(exit.cause))
+      assert.deepStrictEqual(parts.log, ["A", "B", "undo A"])
+    }))
+
+  it.effect("in a check: the attempt that it asks about, and what that one said last", () =>
+    Effect.gen(function*() {
+      const { parts, step } = world()
+      const last = Step.lastHeartbeat(Schema.Int)
+      const checked = step("A", {
+        execute: Effect.andThen(
+          Effect.flatMap(last, (_) => parts.seen("A", Option.getOrNull(_))),
+          Effect.andThen(Step.heartbeat(7), Effect.never)
+        ),
+        timeout: "1 second",
+        retry: Schedule.recurs(1),
+        check: () =>
+          Effect.gen(function*() {
+            yield* parts.seen("check", `${Option.getOrNull(yield* last)} of ${yield* Step.attempt}`)
+            yield* Step.heartbeat(8)
+            return Option.none()
+          })
+      })
+      yield* World.ended(transact(checked))
+      assert.deepStrictEqual(parts.log, ["A=null", "check=7 of 1", "A=7", "check=7 of 2"])
+    }))
+})
+
+describe("a run inside another", () => {
+  it.effect("undoes its own steps and no others, in a body, in a step and in a compensation", () =>
+    Effect.gen(function*() {
+      const { parts, step } = world()
+      const inner = (name: string) =>
+        Effect.ignore(transact(Effect.andThen(step(name), Effect.andThen(Timer.sleep("t", 10), Effect.fail("no")))))
+      yield* World.ended(transact(Effect.gen(function*() {
+        yield* step("A", {
+          execute: Effect.as(inner("in A"), "A done"),
+          compensate: () => inner("in undo A")
+        })
+        yield* inner("beside")
+        yield* step("B")
+        return yield* Effect.fail("no")
+      })))
+      assert.deepStrictEqual(parts.log, [
+        "in A",
+        "undo in A",
+        "beside",
+        "undo beside",
+        "B",
+        "undo B",
+        "in undo A",
+        "undo in undo A"
+      ])
+    }))
+})
