@@ -16,6 +16,8 @@ import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import { identity } from "effect/Function"
 import * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
@@ -38,8 +40,8 @@ export const transact = (body: Effect.Effect<unknown, unknown, unknown>): Effect
     Effect.withFiber((fiber) => {
       const state = begin(fiber.context)
       return Effect.matchCauseEffect(provide(restore(body), state.inner), {
-        onFailure: (cause) => undo(state, cause),
-        onSuccess: (value) => commit(state, value)
+        onFailure: (cause) => close(state, () => undo(state, cause)),
+        onSuccess: (value) => close(state, () => commit(state, value))
       })
     })
   )
@@ -58,6 +60,10 @@ interface State {
   outer: Context.Context<never>
   readonly occurrences: Map<string, number>
   scopes: number
+  /** How many steps have begun and not ended, and who waits for the last of them. */
+  inFlight: number
+  settled: (() => void) | undefined
+  closed: boolean
   /** The steps that have happened and are not undone. */
   happened: Array<Task>
   readonly unresolved: Array<Unresolved<unknown>>
@@ -73,7 +79,7 @@ interface Task {
   refusals: number
   /** What it gave, once it has happened. */
   value: unknown
-  /** Its compensation runs. */
+  /** Its compensation was taken: it is not held any more. */
   undoing: boolean
 }
 
@@ -89,6 +95,9 @@ const begin = (context: Context.Context<never>): State => {
     outer: withoutSeam(context),
     occurrences: new Map(),
     scopes: 0,
+    inFlight: 0,
+    settled: undefined,
+    closed: false,
     happened: [],
     unresolved: []
   }
@@ -100,6 +109,21 @@ const begin = (context: Context.Context<never>): State => {
     Context.add(Execution.Execution, seam)
   )
   return state
+}
+
+/** A run whose body has ended: nothing is asked for any more, and what is in flight ends before the run does. */
+const close = (
+  state: State,
+  then: () => Effect.Effect<unknown, unknown>
+): Effect.Effect<unknown, unknown> => {
+  state.closed = true
+  if (state.inFlight === 0) return then()
+  return Effect.flatMap(
+    Effect.callback<void>((resume) => {
+      state.settled = () => resume(Effect.void)
+    }),
+    then
+  )
 }
 
 /** Random bytes cost more than a step: they are drawn when somebody asks. */
@@ -135,32 +159,48 @@ const SeamProto: SeamService & ThisType<Seam> = {
       .map(({ request }) => request.name)
   },
   ask(request, fiber) {
-    switch (request._tag) {
-      case "Step":
-        return runStep(this.state, request, outerOf(this.state, fiber.context))
-      case "Timer":
-        return sleep(request.until)
-      case "Child":
-        return Effect.die(new Error(`${request.name} is a child: Saga.transact has no journal, and so no children`))
-      case "Race":
-        return Effect.andThen(
-          request.settled,
-          rollbackWhere(this.state, (one) => request.losers.some((scope) => isWithin(scopeOf(one), scope)), Cause.empty)
-        )
-      case "Receive":
-        return inbox.receive(request, fiber)
-      case "PointOfNoReturn":
-      case "Publish":
-        return Effect.void
-      case "Continue":
-        return Effect.die(new Error("Saga.transact has no journal, so there is nothing to continue as new"))
-      case "Version":
-        return Effect.succeed(request.max)
-      case "RollbackScope":
-        return rollbackWhere(this.state, (one) => isWithin(scopeOf(one), request.scope), request.cause)
-      case "RollbackSteps":
-        return rollbackWhere(this.state, (one) => request.names.includes(one.request.name), Cause.empty)
+    const { state } = this
+    return Effect.uninterruptibleMask((restore) =>
+      state.closed
+        ? Effect.die(new Error("the body has ended: a fiber that outlives it can ask for nothing"))
+        : answer(state, request, fiber, restore)
+    )
+  }
+}
+
+type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+
+/** It is not cut by an interruption: a step does not begin, or it is held; a roll-back does not, or it ends. */
+const answer = (
+  state: State,
+  request: Execution.Request,
+  fiber: Fiber.Fiber<unknown, unknown>,
+  restore: Restore
+): Effect.Effect<unknown, unknown> => {
+  switch (request._tag) {
+    case "Step":
+      return runStep(state, request, outerOf(state, fiber.context), restore)
+    case "Timer":
+      return restore(sleep(request.until))
+    case "Child":
+      return Effect.die(new Error(`${request.name} is a child: Saga.transact has no journal, and so no children`))
+    case "Race": {
+      const lost = (one: Task) => request.losers.some((scope) => isWithin(scopeOf(one), scope))
+      return Effect.flatMap(request.settled, () => rollbackWhere(state, lost, Cause.empty))
     }
+    case "Receive":
+      return inbox.receive(request, fiber)
+    case "PointOfNoReturn":
+    case "Publish":
+      return Effect.void
+    case "Continue":
+      return Effect.die(new Error("Saga.transact has no journal, so there is nothing to continue as new"))
+    case "Version":
+      return Effect.succeed(request.max)
+    case "RollbackScope":
+      return rollbackWhere(state, (one) => isWithin(scopeOf(one), request.scope), request.cause)
+    case "RollbackSteps":
+      return rollbackWhere(state, (one) => request.names.includes(one.request.name), Cause.empty)
   }
 }
 
@@ -181,25 +221,25 @@ const waiting: Execution.Waiting["Service"] = { sleep: (_, until) => sleep(until
 // internal: steps
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** A step is not cut by an interruption; its back-off is. */
+/** The attempts at a step until one decides; `restore` is for what an interruption may cut, its back-off. */
 const runStep = (
   state: State,
   request: Execution.StepRequest,
-  context: Context.Context<never>
+  context: Context.Context<never>,
+  restore: Restore
 ): Effect.Effect<unknown, unknown> => {
   const occurrence = state.occurrences.get(request.name) ?? 0
   state.occurrences.set(request.name, occurrence + 1)
+  state.inFlight++
   const task: Task = { state, request, occurrence, context, refusals: 0, value: undefined, undoing: false }
   const first = running(task, 1, 0, undefined)
-  return Effect.uninterruptibleMask((restore) =>
-    isLimited(request)
-      ? attempts(first, once(first, request.execute, request), restore)
-      : Effect.flatMap(Effect.exit(knowing(first, Effect.scoped(request.execute as Scoped))), (exit) => {
-        if (Exit.isFailure(exit)) return attempts(first, Attempt.run(exit, undefined, state.grace), restore)
-        happened(task, exit.value)
-        return exit
-      })
-  )
+  if (isLimited(request)) return decide(first, once(first, request.execute, request), restore)
+  return Effect.flatMap(Effect.exit(knowing(first, Effect.scoped(request.execute as Scoped))), (exit) => {
+    if (Exit.isFailure(exit)) return decide(first, Attempt.run(exit, undefined, state.grace), restore)
+    happened(task, exit.value)
+    ended(state)
+    return exit
+  })
 }
 
 const happened = (task: Task, value: unknown): unknown => {
@@ -208,11 +248,23 @@ const happened = (task: Task, value: unknown): unknown => {
   return value
 }
 
+const ended = (state: State): void => {
+  state.inFlight--
+  if (state.inFlight === 0) state.settled?.()
+}
+
 /** What an effect asks for was checked where the body was written. */
 type Scoped = Effect.Effect<unknown, unknown, Scope.Scope>
-type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
-/** The attempts at a step until one decides. */
+/** What is not the short way: limits, a failure, more attempts. */
+const decide = (
+  first: Running,
+  outcome: Effect.Effect<Attempt.Outcome<unknown, unknown>>,
+  restore: Restore
+): Effect.Effect<unknown, unknown> =>
+  Effect.ensuring(attempts(first, outcome, restore), Effect.sync(() => ended(first.task.state)))
+
+/** The first attempt, which ends like this, and more of them until one decides. */
 const attempts = Effect.fnUntraced(function*(
   first: Running,
   firstOutcome: Effect.Effect<Attempt.Outcome<unknown, unknown>>,
@@ -398,28 +450,29 @@ const stepper = (
 // internal: roll-back
 // ---------------------------------------------------------------------------------------------------------------------
 
-const isHeld = ({ request, undoing }: Task): boolean => request.compensation !== undefined && !undoing
+/** What is held and meant; nobody else gets it. */
+const take = (state: State, isMeant: (one: Task) => boolean): ReadonlyArray<Task> => {
+  const taken = state.happened.filter((one) => one.request.compensation !== undefined && !one.undoing && isMeant(one))
+  for (const one of taken) one.undoing = true
+  return taken
+}
 
 const scopeOf = ({ context }: Task): string => Context.get(context, Execution.CurrentScope)
 
 /** Undoes a part of what is held, and answers the names, the last one first. */
 const rollbackWhere = (
   state: State,
-  includes: (one: Task) => boolean,
+  isMeant: (one: Task) => boolean,
   cause: Cause.Cause<unknown>
 ): Effect.Effect<ReadonlyArray<string>> => {
-  const range = state.happened.filter((one) => isHeld(one) && includes(one))
-  for (const one of range) one.undoing = true
+  const range = take(state, isMeant)
   const before = state.unresolved.length
-  return Effect.andThen(
-    compensateAll(range, cause),
-    Effect.suspend(() => {
-      state.happened = state.happened.filter((one) => !range.includes(one))
-      return state.unresolved.length > before
-        ? Effect.die(new Stuck({ reason: { _tag: "CompensationFailed" } }))
-        : Effect.succeed(range.map((_) => _.request.name).reverse())
-    })
-  )
+  return Effect.flatMap(compensateAll(range, cause), () => {
+    state.happened = state.happened.filter((one) => !range.includes(one))
+    return state.unresolved.length > before
+      ? Effect.die(new Stuck({ reason: { _tag: "CompensationFailed" } }))
+      : Effect.succeed(range.map((_) => _.request.name).reverse())
+  })
 }
 
 /** The last first, on a scope's finalizers. */
@@ -427,7 +480,6 @@ const compensateAll = Effect.fnUntraced(function*(held: ReadonlyArray<Task>, cau
   const scope = Scope.makeUnsafe("sequential")
   let halted = false
   for (const one of held) {
-    one.undoing = true
     const undoing = Effect.suspend(() =>
       halted ?
         Effect.sync(() => leave(one, 0, undefined, "an earlier one halted the roll-back")) :
@@ -471,7 +523,7 @@ const leave = ({ request, state }: Task, attempts: number, error: unknown, defec
 }
 
 const undo = Effect.fnUntraced(function*(state: State, cause: Cause.Cause<unknown>) {
-  yield* compensateAll(state.happened.filter(isHeld), cause)
+  yield* compensateAll(take(state, () => true), cause)
   const defect = Cause.squash(cause)
   const error = Cause.findErrorOption(cause)
   if (!(defect instanceof Stuck) && state.unresolved.length === 0) return yield* Effect.failCause(cause)
@@ -495,7 +547,9 @@ const commit = (state: State, value: unknown): Effect.Effect<unknown, unknown> =
   return commits.length === 0
     ? Effect.succeed(value)
     : Effect.as(
-      Effect.forEach(commits, ({ context, request }) => runStep(state, request.commit!, context), { discard: true }),
+      Effect.forEach(commits, ({ context, request }) => runStep(state, request.commit!, context, identity), {
+        discard: true
+      }),
       value
     )
 }

@@ -1,9 +1,12 @@
 /**
- * Sagas without a journal: what a step sees of the run that it is in.
+ * Sagas without a journal: what a step sees of the run that it is in, and that nothing is left behind wherever the run
+ * is interrupted.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Context, Effect, Exit, Option, Schedule, Schema } from "effect"
+import { Cause, Context, Deferred, Effect, Exit, Fiber, Option, Schedule, Scheduler, Schema } from "effect"
 import { Saga, Step, Timer } from "effect-saga"
+import { TestClock } from "effect/testing"
+import { Refused } from "../utils/Shop.ts"
 import * as World from "../utils/World.ts"
 
 type Loose = Effect.Effect<any, any>
@@ -176,4 +179,118 @@ describe("a run inside another", () => {
         "undo in undo A"
       ])
     }))
+})
+
+describe("a fiber that outlives the body", () => {
+  it.effect("is waited for while a step of it is in flight, which is undone, and begins no other", () =>
+    Effect.gen(function*() {
+      const { parts, step } = world({ A: [1_000] })
+      const exits: Array<Exit.Exit<unknown, unknown>> = []
+      const detached = Effect.andThen(
+        step("A"),
+        Effect.onExit(step("B"), (exit) => Effect.sync(() => exits.push(exit)))
+      )
+      yield* World.ended(transact(
+        Effect.andThen(Effect.forkDetach(detached, { startImmediately: true }), Effect.fail("no"))
+      ))
+      assert.deepStrictEqual(parts.log, ["A", "undo A"])
+      assert.isTrue(exits.length === 1 && Exit.hasDies(exits[0]!))
+    }))
+})
+
+describe("a race", () => {
+  it.effect("undoes also the step of a loser that was in flight, before the body goes on", () =>
+    Effect.gen(function*() {
+      const { parts, step } = world({ A: [3_000] })
+      yield* World.ended(transact(
+        Effect.andThen(Saga.race([step("A"), Timer.sleep("t", 1_000)]), step("B"))
+      ))
+      assert.deepStrictEqual(parts.log, ["A", "undo A", "B"])
+    }))
+
+  it.effect("that is interrupted while it waits for a loser leaves nothing of it", () =>
+    Effect.gen(function*() {
+      const { parts, step } = world({ A: [3_000] })
+      const fiber = yield* Effect.forkChild(transact(
+        Effect.andThen(Saga.race([step("A"), Timer.sleep("t", 1_000)]), step("B"))
+      ))
+      yield* TestClock.adjust(2_000)
+      const interrupting = yield* Effect.forkChild(Fiber.interrupt(fiber))
+      yield* TestClock.adjust(2_000)
+      yield* Fiber.join(interrupting)
+      assert.deepStrictEqual(parts.log, ["A", "undo A"])
+    }))
+})
+
+describe("interrupted anywhere", () => {
+  const bodies: Readonly<Record<string, (world_: ReturnType<typeof world>) => Effect.Effect<unknown, unknown, any>>> = {
+    "step after step": ({ step }) => Effect.andThen(step("A"), Effect.andThen(step("B"), step("C"))),
+    "steps at once": ({ step }) => Effect.all([step("A"), step("B"), step("C")], { concurrency: "unbounded" }),
+    "a step that is tried again": ({ parts, step }) => {
+      const refusals = [new Refused({ step: "B" })]
+      const execute = Effect.suspend((): Loose => refusals.pop() ?? parts.act("B", "B done"))
+      return Effect.andThen(step("A"), step("B", { execute, retry: Schedule.recurs(1), timeout: "1 second" }))
+    },
+    "a scope that fails": ({ step }) =>
+      Effect.gen(function*() {
+        yield* step("A")
+        yield* Effect.ignore(Saga.scoped(Effect.andThen(step("B"), Effect.fail("no"))))
+        yield* step("C")
+      }),
+    "steps undone by name": ({ step }) =>
+      Effect.gen(function*() {
+        yield* step("A")
+        yield* step("B")
+        yield* Effect.all([Saga.rollback("A", "B"), Saga.rollback("B")], { concurrency: 2 })
+        yield* step("C")
+      }),
+    "a race": ({ parts, step }) => {
+      const execute = Effect.andThen(parts.act("C", "C done"), turns(30))
+      return Effect.andThen(step("A"), Effect.andThen(Saga.race([step("B"), step("C", { execute })]), step("D")))
+    }
+  }
+
+  const turns = (count: number) => Effect.repeat(Effect.yieldNow, { times: count - 1 })
+
+  /** What has happened and was not undone, oldest first; undoing anything but the last of them is a mistake. */
+  const left = (log: ReadonlyArray<string>): ReadonlyArray<string> => {
+    const standing: Array<string> = []
+    for (const act of log) {
+      if (!act.startsWith("undo ")) standing.push(act)
+      else {
+        const index = standing.lastIndexOf(act.slice("undo ".length))
+        assert.isAtLeast(index, 0, `${act} came twice, or too early: ${log.join()}`)
+        standing.splice(index, 1)
+      }
+    }
+    return standing
+  }
+
+  for (const [name, make] of Object.entries(bodies)) {
+    it.effect(`${name}: all of it stays, or nothing`, () =>
+      Effect.gen(function*() {
+        const ends = { undone: 0, committed: 0 }
+        for (let turn = 0;; turn++) {
+          const here = world()
+          const { log } = here.parts
+          const started = yield* Deferred.make<void>()
+          const body = Effect.andThen(Saga.onCommit("End", here.parts.seen("end", turn)), make(here))
+          const run = Effect.andThen(Deferred.succeed(started, undefined), transact(body))
+          // Nearly every operation is a turn of the scheduler, and so a place where an interruption can come.
+          const fiber = yield* Effect.forkChild(Effect.provideService(run, Scheduler.MaxOpsBeforeYield, 3))
+          yield* Deferred.await(started)
+          if (turn > 0) yield* turns(turn)
+          yield* Fiber.interrupt(fiber)
+          if (Exit.isSuccess(yield* Fiber.await(fiber))) break
+          yield* turns(200)
+          if (log.at(-1) === `end=${turn}`) ends.committed++
+          else {
+            ends.undone++
+            assert.deepStrictEqual(left(log), [], `interrupted in turn ${turn}: ${log.join()}`)
+          }
+        }
+        assert.isAtLeast(ends.undone, 20)
+        assert.isAtLeast(ends.committed, 1)
+      }))
+  }
 })
