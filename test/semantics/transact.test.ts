@@ -20,12 +20,23 @@ const world = (faults: Readonly<Record<string, ReadonlyArray<World.Fault>>> = {}
   return { parts, ...World.steps(parts) }
 }
 
+class Region extends Context.Service<Region, string>()("test/Region") {}
+
 describe("what a step knows", () => {
   it.effect("its key stays while nobody knows, is another one after a refusal, and never that of another run", () =>
     Effect.gen(function*() {
       const { parts, step } = world({ A: ["hang", "refuse"], B: ["refuse"] })
       const body = Effect.andThen(
-        step("A", { retry: Schedule.recurs(2), timeout: "1 second", unknown: "refused" }),
+        step("A", {
+          retry: Schedule.recurs(2),
+          timeout: "1 second",
+          unknown: "refused",
+          compensate: () =>
+            Effect.andThen(
+              parts.act("undo A", undefined),
+              Effect.map(Step.stepKey, (key) => void parts.keys.push(`what A did ${key}`))
+            )
+        }),
         Effect.andThen(step("C"), step("B"))
       )
       yield* World.ended(transact(body))
@@ -38,7 +49,8 @@ describe("what a step knows", () => {
         "C transact/id/0/C/0/0",
         "B transact/id/0/B/0/0",
         "undo C transact/id/0/C/0/compensation",
-        "undo A transact/id/0/A/0/compensation"
+        "undo A transact/id/0/A/0/compensation",
+        "what A did transact/id/0/A/0/1"
       ])
       parts.keys.length = 0
       yield* World.ended(transact(step("A")))
@@ -70,15 +82,16 @@ describe("what a step knows", () => {
     Effect.gen(function*() {
       const { parts, step } = world()
       for (const part of [{ execute: step("B") }, { execute: Timer.sleep("long", 1_000) }]) {
-        const exit = yield* World.ended(transact(step("A", part)))
-        assert.isTrue(Exit.isFailure(exit) && Cause.hasDies(exit.cause))
+        for (const body of [step("A", part), Effect.provideService(step("A", part), Region, "north")]) {
+          const exit = yield* World.ended(transact(body))
+          assert.isTrue(Exit.isFailure(exit) && Cause.hasDies(exit.cause))
+        }
       }
       assert.deepStrictEqual(parts.log, [])
     }))
 
   it.effect("what the body provides around it, also when it is undone", () =>
     Effect.gen(function*() {
-      class Region extends Context.Service<Region, string>()("test/Region") {}
       const { parts, step } = world()
       const local = (name: string) =>
         step(name, {
@@ -151,6 +164,20 @@ describe("what a step knows", () => {
       yield* World.ended(transact(checked))
       assert.deepStrictEqual(parts.log, ["A=null", "check=7 of 1", "A=7", "check=7 of 2"])
     }))
+
+  it.effect("in a compensation that is tried again: what the last attempt said", () =>
+    Effect.gen(function*() {
+      const { parts, step } = world({ "undo A": ["refuse"] })
+      const compensate = () =>
+        Effect.gen(function*() {
+          yield* parts.seen("from", Option.getOrNull(yield* Step.lastHeartbeat(Schema.Int)))
+          yield* Step.heartbeat(5)
+          return yield* parts.act("undo A", undefined)
+        })
+      const held = step("A", { compensate, compensation: { retry: Schedule.recurs(1) } })
+      yield* World.ended(transact(Effect.andThen(held, Effect.fail("no"))))
+      assert.deepStrictEqual(parts.log, ["A", "from=null", "undo A", "from=5", "undo A"])
+    }))
 })
 
 describe("a run inside another", () => {
@@ -220,6 +247,21 @@ describe("a race", () => {
       yield* Fiber.join(interrupting)
       assert.deepStrictEqual(parts.log, ["A", "undo A"])
     }))
+})
+
+describe("an interruption", () => {
+  const waits = (name: string, wait: (world_: ReturnType<typeof world>) => Effect.Effect<unknown, unknown, any>) =>
+    it.effect(`does not wait for ${name}`, () =>
+      Effect.gen(function*() {
+        const here = world({ B: ["refuse"] })
+        const fiber = yield* Effect.forkChild(transact(Effect.andThen(here.step("A"), wait(here))))
+        yield* World.quiet
+        assert.isUndefined(fiber.pollUnsafe())
+        yield* Fiber.interrupt(fiber)
+        assert.strictEqual(here.parts.log.at(-1), "undo A")
+      }))
+  waits("a timer", () => Timer.sleep("long", "1 hour"))
+  waits("the next attempt", ({ step }) => step("B", { retry: Schedule.spaced("1 hour") }))
 })
 
 describe("interrupted anywhere", () => {
