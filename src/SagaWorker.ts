@@ -30,7 +30,7 @@ import * as JournalWriter from "./internal/journalWriter.ts"
 import * as Lease from "./internal/lease.ts"
 import * as limits from "./internal/limits.ts"
 import * as Notation from "./internal/notation.ts"
-import { Registry } from "./internal/registry.ts"
+import * as Registry from "./internal/registry.ts"
 import * as Starting from "./internal/starting.ts"
 import { type Append, SagaStore, type StoreError } from "./SagaStore.ts"
 
@@ -86,7 +86,7 @@ export interface SagaWorker {
   readonly poll: number
   readonly token: (owned?: boolean) => string
   /** What runs here, by id. */
-  readonly live: Pick<Registry<Executor.Live>, "get" | "has" | "size" | "values">
+  readonly live: Omit<Registry.Registry<Executor.Live>, "set" | "delete">
   /** Lets this worker run a saga until the scope closes; then what it runs of it is drained. */
   readonly register: (handler: Handler) => Effect.Effect<void, never, Scope.Scope>
   /**
@@ -119,7 +119,7 @@ export const make = Effect.fnUntraced(function*(
   const clock = yield* Clock.Clock
   const config = yield* readConfig(options)
   const handlers = Handlers.make()
-  const live = new Registry<Executor.Live>()
+  const live = Registry.make<Executor.Live>()
   /** How many of them were claimed, which `MaxLive` bounds. */
   let claimed = 0
   /** Attempts that go on although their execution is parked, by its id. */
@@ -350,7 +350,7 @@ export const make = Effect.fnUntraced(function*(
   }
 
   const readMail = Effect.gen(function*() {
-    if (live.size === 0) return
+    if (live.size() === 0) return
     for (const id of yield* store.encoded.unread(lease.worker())) live.get(id)?.notify()
   })
 

@@ -3,7 +3,7 @@
  *
  * A `Map` would keep everything that was ever in it until the next full collection. Each time its table is full it gets
  * another one, which V8 links from the one before; once one table is old, so is all that any later one held. So what
- * leaves is taken out of its place, and the tables keep empty places.
+ * leaves is taken out of its place, and outgrown tables keep empty places.
  *
  * @since 0.1.0
  */
@@ -12,39 +12,38 @@
  * @category models
  * @since 0.1.0
  */
-export class Registry<A extends object> {
-  readonly #places = new Map<string, { of: A | undefined }>()
-
-  /** How many there are. */
-  get size(): number {
-    return this.#places.size
-  }
-
-  get(id: string): A | undefined {
-    return this.#places.get(id)?.of
-  }
-
-  has(id: string): boolean {
-    return this.#places.has(id)
-  }
-
+export interface Registry<A> {
+  readonly size: () => number
+  readonly get: (id: string) => A | undefined
+  readonly has: (id: string) => boolean
   /** In the order in which they came. */
-  values(): Array<A> {
-    const values: Array<A> = []
-    for (const { of } of this.#places.values()) if (of !== undefined) values.push(of)
-    return values
-  }
-
+  readonly values: () => ReadonlyArray<A>
   /** Puts one in the place of that id, whatever was there. */
-  set(id: string, one: A): void {
-    this.delete(id)
-    this.#places.set(id, { of: one })
-  }
+  readonly set: (id: string, one: A) => void
+  readonly delete: (id: string) => void
+}
 
-  delete(id: string): void {
-    const place = this.#places.get(id)
+/**
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = <A>(): Registry<A> => {
+  const places = new Map<string, Array<A>>()
+  const leave = (id: string): void => {
+    const place = places.get(id)
     if (place === undefined) return
-    place.of = undefined
-    this.#places.delete(id)
+    place.length = 0
+    places.delete(id)
+  }
+  return {
+    size: () => places.size,
+    get: (id) => places.get(id)?.[0],
+    has: (id) => places.has(id),
+    values: () => [...places.values()].flat(),
+    set: (id, one) => {
+      leave(id)
+      places.set(id, [one])
+    },
+    delete: leave
   }
 }
