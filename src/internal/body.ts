@@ -371,7 +371,7 @@ const makePaths = () => {
       last ??= before
     },
     watch: (inner: Tracer.Tracer["context"]): NonNullable<Tracer.Tracer["context"]> => (primitive, fiber) => {
-      const info = infos.get(fiber) ?? adopt(fiber)
+      const info = last?.fiber === fiber ? last : infos.get(fiber) ?? adopt(fiber)
       const outer = current
       current = info
       last = info

@@ -17,6 +17,7 @@ import * as Random from "effect/Random"
 import * as Result from "effect/Result"
 import * as Scheduler from "effect/Scheduler"
 import type * as Schema from "effect/Schema"
+import * as Scope from "effect/Scope"
 import * as Tracer from "effect/Tracer"
 import * as Execution from "../Execution.ts"
 import * as ExecutionId from "../ExecutionId.ts"
@@ -294,7 +295,7 @@ export const fork = <A>(
   })
 
 /**
- * Runs one attempt at something beside the driving fiber; how it ended comes back as an event.
+ * Runs one attempt at something beside the driving fiber, in a scope of its own; how it ended comes back as an event.
  *
  * @category running
  * @since 0.1.0
@@ -309,12 +310,18 @@ export const attempt = <A, E>(
   context: Context.Context<never>,
   onOutcome: (outcome: Attempt.Outcome<A, E>) => Eager
 ): void => {
-  if (timeout === undefined && silence === undefined) {
-    beside(core.attempts, effect, context, (exit) => emit(core, () => onOutcome(Attempt.classify(exit, false))))
+  if (timeout !== undefined || silence !== undefined) {
+    const limited = Attempt.run(Effect.scoped(effect), timeout, core.limits.grace, silence)
+    fork(core, core.attempts, limited, context, onOutcome, Attempt.selfInterrupted)
     return
   }
-  const limited = Attempt.run(effect, timeout, core.limits.grace, silence)
-  fork(core, core.attempts, limited, context, onOutcome, Attempt.selfInterrupted)
+  const scope = Scope.makeUnsafe()
+  const ended = (exit: Exit.Exit<A, E>) => emit(core, () => onOutcome(Attempt.classify(exit, false)))
+  beside(core.attempts, effect, Context.add(context, Scope.Scope, scope), (exit) => {
+    const closing = Scope.closeUnsafe(scope, exit)
+    if (closing === undefined) return ended(exit)
+    beside(core.attempts, Effect.uninterruptible(Effect.andThen(closing, exit)), context, ended)
+  })
 }
 
 /**

@@ -254,14 +254,10 @@ const attempt = (to: Settler, task: StepTask): void => {
   const { request } = task
   const heart = Heartbeat.make(core, task)
   const own = context(to, task, heart)
-  const execute = Core.intercepted(
-    core,
-    { kind: "execute", step: request.kind, error: request.error },
-    request.execute
-  )
+  const act = { kind: "execute", step: request.kind, error: request.error } as const
   Core.attempt(
     core,
-    Effect.scoped(execute as Effect.Effect<unknown, unknown>),
+    Core.intercepted(core, act, request.execute),
     { timeout: request.timeout, silence: Heartbeat.silence(heart, request.heartbeatTimeout) },
     own,
     (outcome) => store(to, task, outcome, heart, own)
@@ -371,7 +367,7 @@ const runCheck = (to: Settler, task: StepTask, why: Why, cause?: Cause.Cause<unk
   const answer = Effect.flatMap(Core.intercepted(core, { kind: "check" }, asked), (found) => toCheck(to, task, found))
   Core.attempt(
     core,
-    Effect.scoped(answer as Effect.Effect<CheckOutcome>),
+    answer as Effect.Effect<CheckOutcome>,
     {},
     context(to, task, Heartbeat.mute(core, task)),
     (outcome) => afterCheck(to, task, why, cause, outcome)

@@ -360,11 +360,17 @@ export const setStatus = (run: Run, next: Status): void => {
  * @category moves
  * @since 0.1.0
  */
-export const answer = (run: Run, asked: Body.Asked, exit: Exit.Exit<unknown, unknown>, at: number): void => {
+export const answer = (
+  run: Run,
+  asked: Body.Asked,
+  exit: Exit.Exit<unknown, unknown>,
+  at: number,
+  key?: string
+): void => {
   const { request } = asked
   const isHook = request._tag === "Step" && (request.kind === "onRollback" || request.kind === "onCommit")
   if ((request._tag === "Step" || request._tag === "Child") && Exit.isSuccess(exit) && !isHook) {
-    run.executed.set(keyOf(asked), asked.name)
+    run.executed.set(key ?? keyOf(asked), asked.name)
   }
   run.body.setTime(at)
   run.body.deliver(asked, exit)
@@ -603,6 +609,6 @@ const settled = (run: Run, task: Forward.Task, exit: Exit.Exit<unknown, unknown>
     if (Exit.isSuccess(exit)) run.requested = undefined
     else seal(run, { _tag: "Undo", cause: undoPending })
   }
-  if (run.core.seal === undefined) answer(run, task.asked, exit, run.core.at)
+  if (run.core.seal === undefined) answer(run, task.asked, exit, run.core.at, task.key)
   else task.asked.answered = true
 }
