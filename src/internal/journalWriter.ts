@@ -106,7 +106,8 @@ export const make = Effect.fnUntraced(function*(
     )
 
   let closed = false
-  const sending = new Set<ReadonlyArray<Pending>>()
+  /** What each lane has on its way. A `Set` would keep what was in it, see `registry`. */
+  const sending: Array<ReadonlyArray<Pending>> = []
   /** How many appends are on their way. */
   let flying = 0
   yield* Effect.addFinalizer(() =>
@@ -125,7 +126,7 @@ export const make = Effect.fnUntraced(function*(
     queue = queue.length <= size ? [] : queue.slice(size)
     return batch
   }
-  const lane = Effect.gen(function*() {
+  const lane = Effect.fnUntraced(function*(number: number) {
     while (true) {
       yield* latch.await
       // The rest of this tick belongs to the batch.
@@ -134,14 +135,14 @@ export const make = Effect.fnUntraced(function*(
       flying += batch.length
       if (!ready()) latch.closeUnsafe()
       if (batch.length === 0) continue
-      sending.add(batch)
+      sending[number] = batch
       yield* send(batch)
-      sending.delete(batch)
+      sending[number] = []
       flying -= batch.length
       if (ready()) latch.openUnsafe()
     }
   })
-  for (let count = 0; count < lanes; count++) yield* Effect.forkScoped(lane)
+  for (let number = 0; number < lanes; number++) yield* Effect.forkScoped(lane(number))
   const enqueue: JournalWriter["send"] = (append, answer) => {
     if (closed) return answer(Exit.interrupt())
     queue.push({ append, answer })
