@@ -177,6 +177,7 @@ const checkedSchema = (schema: string = defaultSchema): Effect.Effect<string, Sa
 
 const texts = (values: ReadonlyArray<string | null>) => Result.getOrThrow(PgTypes.array(values, PgTypes.OID.text))
 const numbers = (values: ReadonlyArray<number>) => Result.getOrThrow(PgTypes.array(values, PgTypes.OID.float8))
+const integers = (values: ReadonlyArray<number>) => Result.getOrThrow(PgTypes.array(values, PgTypes.OID.int4))
 const times = (values: ReadonlyArray<number | null>) =>
   Result.getOrThrow(PgTypes.array(values.map((value) => value === null ? null : time(value)), PgTypes.OID.timestamptz))
 
@@ -226,12 +227,12 @@ const split = (batch: ReadonlyArray<SagaStore.Append>): ReadonlyArray<ReadonlyAr
   return statements
 }
 
-const appendParameters = (batch: ReadonlyArray<SagaStore.Append>): Array<unknown> => [
-  texts(batch.map((append) => append.execution)),
-  numbers(batch.map((append) => append.seq)),
-  texts(batch.map((append) => append.token)),
-  times(batch.map((append) => append.at)),
-  texts(batch.map((append) => append.entries))
+const appendParameters = (later: ReadonlyArray<SagaStore.Append>): Array<unknown> => [
+  texts(later.map((append) => append.execution)),
+  integers(later.map((append) => append.seq)),
+  texts(later.map((append) => append.token)),
+  times(later.map((append) => append.at)),
+  texts(later.map((append) => append.entries))
 ]
 
 interface Changed extends SagaStore.Append {
@@ -245,18 +246,18 @@ const rowParameters = (changed: ReadonlyArray<Changed>): Array<unknown> => [
   texts(changed.map((append) => append.row.status)),
   texts(changed.map((append) => append.row.result)),
   texts(changed.map((append) => append.row.worker)),
+  texts(changed.map((append) => tagsText(append.create?.tags))),
+  texts(changed.map((append) => append.create === undefined ? "" : append.token)),
+  texts(changed.map((append) => append.create === undefined ? "" : append.entries)),
   times(changed.map((append) => append.row.wakeAt)),
-  numbers(
+  times(changed.map((append) => append.at)),
+  integers(
     changed.map(({ create, row, seq }) =>
       create !== undefined ? create.mail?.length ?? 0 : row.continued === undefined ? -1 : -2 - seq
     )
   ),
-  numbers(changed.map((append) => append.row.received)),
-  times(changed.map((append) => append.at)),
-  numbers(changed.map(({ create, row }) => create?.version ?? row.continued?.version ?? 1)),
-  texts(changed.map((append) => tagsText(append.create?.tags))),
-  texts(changed.map((append) => append.create === undefined ? "" : append.token)),
-  texts(changed.map((append) => append.create === undefined ? "" : append.entries))
+  integers(changed.map((append) => append.row.received)),
+  integers(changed.map(({ create, row }) => create?.version ?? row.continued?.version ?? 1))
 ]
 
 const hasMail = ({ answered, create, tell }: SagaStore.Append): boolean =>
@@ -291,33 +292,57 @@ const appendOnce = (
   { session, statements }: Driver,
   batch: ReadonlyArray<SagaStore.Append>
 ): Effect.Effect<ReadonlyArray<boolean>, SagaStore.StoreError> => {
-  const changed = batch.filter((append): append is Changed => append.row !== undefined)
-  const later = batch.filter((append) => append.seq > 0)
-  const answers = (isListed: (append: SagaStore.Append) => boolean) => ([answer]: ReadonlyArray<Session.Columns>) => {
+  const later: Array<SagaStore.Append> = []
+  const changed: Array<Changed> = []
+  let withMail = false
+  // A start without a creation is taken: there is nothing to make a row of.
+  let unmade = false
+  for (const append of batch) {
+    if (append.seq > 0) later.push(append)
+    if (isChanged(append)) changed.push(append)
+    withMail ||= hasMail(append)
+    unmade ||= append.seq === 0 && append.create === undefined
+  }
+  const looking = () => [...appendParameters(later), ...rowParameters(changed), batch.length]
+  if (withMail) {
+    const parameters = [...looking(), ...mailParameters(batch)]
+    return Effect.map(session.planned("append", statements.appendMail, parameters), carefully(batch))
+  }
+  const looked = Effect.suspend(() =>
+    Effect.map(session.prepared("append", statements.careful, looking()), carefully(batch))
+  )
+  if (unmade) return looked
+  // Nothing of it can be taken but its starts.
+  if (later.length === 0) {
+    return Effect.map(session.prepared("append", statements.starts, rowParameters(changed)), unlessTaken(batch))
+  }
+  const sent = changed.length === 0
+    ? session.prepared("append", statements.append, appendParameters(later))
+    : session.prepared("append", statements.appendRows, [...appendParameters(later), ...rowParameters(changed)])
+  return Effect.catch(
+    Effect.map(sent, unlessTaken(batch)),
+    (error) => Session.isTaken(error) ? looked : Effect.fail(error)
+  )
+}
+
+const isChanged = (append: SagaStore.Append): append is Changed => append.row !== undefined
+
+/** What was kept, after a statement that looks at each place first. */
+const carefully =
+  (batch: ReadonlyArray<SagaStore.Append>) => ([answer]: ReadonlyArray<Session.Columns>): ReadonlyArray<boolean> => {
     const kept = answer?.["kept"] as ReadonlyArray<string> | null | undefined
     if (kept === null || kept === undefined) return batch.map(() => true)
     const executions = new Set(kept)
-    return batch.map((append) => !isListed(append) || executions.has(append.execution))
+    return batch.map((append) => executions.has(append.execution))
   }
-  const parameters = [...appendParameters(later), ...rowParameters(changed)]
-  const careful = [...parameters, batch.length]
-  if (batch.some(hasMail)) {
-    const withMail = [...careful, ...mailParameters(batch)]
-    return Effect.map(session.planned("append", statements.appendMail, withMail), answers(() => true))
+
+/** What was kept, after a statement that fails unless it keeps all but starts. */
+const unlessTaken =
+  (batch: ReadonlyArray<SagaStore.Append>) => (rows: ReadonlyArray<Session.Columns>): ReadonlyArray<boolean> => {
+    const executions = new Set<unknown>()
+    for (const row of rows) executions.add(row["id"])
+    return batch.map((append) => append.seq > 0 || executions.has(append.execution))
   }
-  const carefully = Effect.suspend(() =>
-    Effect.map(session.prepared("append", statements.careful, careful), answers(() => true))
-  )
-  // A start without a creation is taken: there is nothing to make a row of.
-  if (batch.some(({ create, seq }) => seq === 0 && create === undefined)) return carefully
-  const sent = changed.length === 0
-    ? session.prepared("append", statements.append, appendParameters(later))
-    : session.prepared("append", statements.appendRows, parameters)
-  return sent.pipe(
-    Effect.map(answers((append) => append.seq === 0)),
-    Effect.catchIf(Session.isTaken, () => carefully)
-  )
-}
 
 /** Reads a text that was too long to come with its row. */
 const inParts = Effect.fnUntraced(function*(

@@ -245,8 +245,9 @@ layer(Postgres.layer("sql"), { excludeTestServices: true })("the statements", (i
       const { schema } = yield* Postgres.Postgres
       const sql = yield* PgClient.PgClient
       yield* open({ schema })
-      const { append, appendRows, careful } = Statements.make(Names.make(schema))
-      for (const [text, arrays, more] of [[append, 5, []], [appendRows, 19, []], [careful, 19, ["1"]]] as const) {
+      const { append, appendRows, careful, starts } = Statements.make(Names.make(schema))
+      const texts = [[append, 5, []], [starts, 14, []], [appendRows, 19, []], [careful, 19, ["1"]]] as const
+      for (const [text, arrays, more] of texts) {
         const parameters = [...Array.from({ length: arrays }, () => "{}"), ...more]
         const lines = yield* sql.unsafe<{ "QUERY PLAN": string }>(`EXPLAIN ${text}`, parameters).unprepared
         const scans = lines.map((line) => line["QUERY PLAN"]).filter((line) => /Scan/.test(line))
@@ -268,9 +269,47 @@ layer(Postgres.layer("sql"), { excludeTestServices: true })("the statements", (i
       yield* store.append([start("c", { at: 0.5 }), then("b", 2, { row: { ...row, wakeAt: 0.5 } }), then("a", 4)])
       yield* store.append(Array.from({ length: 300 }, (_, index) => start(`many ${index}`)))
       const { prepared } = (yield* client<{ readonly prepared: number }>`
-        SELECT count(*)::int AS prepared FROM pg_prepared_statements WHERE statement LIKE '%INSERT INTO%saga_journal%'
+        SELECT count(*)::int AS prepared FROM pg_prepared_statements WHERE statement LIKE '%INSERT INTO%FROM unnest(%'
       `.unprepared)[0]!
-      assert.strictEqual(prepared, 2)
+      assert.strictEqual(prepared, 3)
+    }))
+
+  it.effect("of a start that is taken write nothing, so that joining an execution costs no commit", () =>
+    Effect.gen(function*() {
+      const { schema } = yield* Postgres.Postgres
+      const sql = yield* PgClient.PgClient
+      const store = yield* open({ schema })
+      const batch = [start("joined"), start("joined too")]
+      yield* store.append(batch)
+      assert.deepStrictEqual(yield* store.append(batch.map((one) => ({ ...one, token: "late" }))), [false, false])
+      const lockers = yield* sql.unsafe<{ readonly locker: string }>(
+        `SELECT xmax::text AS locker FROM ${Names.make(schema).execution} WHERE id LIKE 'joined%'`
+      ).unprepared
+      assert.deepStrictEqual(lockers.map((_) => _.locker), ["0", "0"])
+    }))
+
+  it.effect("of appends that change rows and those of claims take them in one order, so that none is a victim", () =>
+    Effect.gen(function*() {
+      const { schema } = yield* Postgres.Postgres
+      const sql = yield* PgClient.PgClient
+      const store = yield* open({ schema })
+      const { execution, journal } = Names.make(schema)
+      yield* store.append([start("ordered", { row: { ...row, worker: "w" } })])
+      // As a claim does: the row, then the place in the journal, which the batch has not taken while it waits.
+      const fiber = yield* sql.withTransaction(Effect.gen(function*() {
+        yield* sql.unsafe(`SELECT 1 FROM ${execution} WHERE id = 'ordered' FOR UPDATE`)
+        const fiber = yield* Effect.forkDetach(
+          store.append([then("ordered", 1, { row: { ...row, status: "parked" } })])
+        )
+        yield* waitsForLock(sql)
+        yield* sql.unsafe(`SET LOCAL lock_timeout = '500ms'`)
+        yield* sql.unsafe(
+          `INSERT INTO ${journal} (execution, seq, token, at, entries) VALUES ('ordered', 1, 'claim', now(), '[]')`
+        )
+        return fiber
+      }))
+      assert.deepStrictEqual(yield* Fiber.join(fiber), [false])
+      assert.strictEqual((yield* store.read("ordered"))?.status, "running")
     }))
 
   it.effect("are transactions of their own, also inside one of the caller", () =>

@@ -25,7 +25,8 @@ export type Statements = ReturnType<typeof make>
  * @since 0.1.0
  */
 export const make = (names: Names) => ({
-  append: append(names),
+  append: insert(names),
+  starts: starts(names),
   appendRows: appendRows(names),
   careful: careful(names),
   appendMail: appendMail(names),
@@ -120,34 +121,42 @@ const part = (column: string): string => `substr(${column}, $1::integer, $2::int
 const fromNow = (milliseconds: string): string =>
   `clock_timestamp() + ${milliseconds}::float8 * interval '1 millisecond'`
 
-/** Writers that insert in one order cannot deadlock. The first append of an execution is in its row. */
+/**
+ * Later appends, `$1` to `$5`, as they are: a place that is taken fails the statement, and the careful one is sent.
+ * Somebody else has written there then, which is rare, where looking first costs each row a second record in the
+ * database's log. Writers that insert in one order cannot deadlock. The first append of an execution is in its row.
+ */
 const insert = (names: Names): string =>
   `INSERT INTO ${names.journal} (at, seq, execution, token, entries)
-  SELECT at, seq::integer, execution, token, entries
-  FROM unnest($1::text[], $2::float8[], $3::text[], $4::timestamptz[], $5::text[])
+  SELECT at, seq, execution, token, entries
+  FROM unnest($1::text[], $2::integer[], $3::text[], $4::timestamptz[], $5::text[])
     AS append(execution, seq, token, at, entries)
-  WHERE seq > 0
   ORDER BY execution COLLATE "C"`
 
 /**
- * Later appends as they are: a place that is taken fails the statement, and the careful one is sent. Somebody else has
- * written there then, which is rare, where looking first costs each row a second record in the database's log.
+ * Nothing but starts, `$1` to `$14`: who they are that were kept. Only a start is looked at: its place may well be
+ * taken, since whoever starts an execution again joins it, and that costs no commit here.
  */
-const append = (names: Names): string => insert(names)
+const starts = (names: Names): string =>
+  `${rows(names, { first: 1 })}
+ON CONFLICT (id) DO NOTHING
+RETURNING id`
 
 /**
- * The same with rows to create or change. Only a start is looked at: its place may well be taken, since whoever starts
- * an execution again joins it. A row is changed after the append that changes it, as in the careful statement.
+ * Later appends with rows to create and to change, in one order and by one upsert: each further insert into the table
+ * would open all of its indexes again. A start whose place is taken changes nothing and is not among the answers.
+ *
+ * The rows come first, as they do where executions are claimed, and so no two of these wait for each other.
  */
 const appendRows = (names: Names): string =>
-  `WITH ${created(names)}, added AS (
+  `WITH added AS (
   ${insert(names)}
-  RETURNING seq
-), changed AS (
-  ${change(names, "(SELECT count(*) FROM added) >= 0")}
 )
-SELECT CASE WHEN count(*) < (SELECT count(*) FROM unnest($13::float8[]) AS new(mail) WHERE mail >= 0)
-  THEN coalesce(array_agg(execution), '{}') END AS kept FROM created`
+${rows(names)}
+  ON CONFLICT (id) DO UPDATE SET
+    ${changes}
+  WHERE excluded.mail < 0
+RETURNING id`
 
 /** Null when all were kept, which spares the usual answer its rows. */
 const answer =
@@ -226,40 +235,46 @@ const carefullyChanged = (names: Names, before = "", first = ""): string =>
 
 /**
  * The rows to create and to change, in the order of the table's columns: what a change leaves as it is comes first, so
- * that the database's log need not repeat it.
+ * that the database's log need not repeat it. `mail` -1 marks a change, and what is below it one that continues as new
+ * at the place -2 - `mail`. Their parameters are fourteen from `$first` on.
  */
-const rows = (names: Names, where: string): string =>
+const rows = (
+  names: Names,
+  { first = 6, where }: { readonly first?: number; readonly where?: string } = {}
+): string =>
   `INSERT INTO ${names.execution} AS old
     (created_at, mail, received, version, id, name, tags, payload, token, entries, updated_at, status, worker, wake_at,
       result)
-  SELECT at, mail::integer, received::integer, version::integer, id, name, tags::jsonb, payload, token, entries,
+  SELECT at, mail, received, version, id, name, tags::jsonb, payload, token, entries,
     CASE WHEN mail < 0 THEN at END, status, worker,
     CASE WHEN worker IS NULL AND mail > received THEN least(wake_at, at) ELSE wake_at END, result
-  FROM unnest($6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::timestamptz[],
-    $13::float8[], $14::float8[], $15::timestamptz[], $16::float8[], $17::text[], $18::text[], $19::text[])
-    AS new(id, name, payload, status, result, worker, wake_at, mail, received, at, version, tags, token, entries)
-  WHERE ${where}
-  ORDER BY id COLLATE "C"`
+  FROM unnest(${rowTypes.map((type, index) => `$${first + index}::${type}[]`).join(", ")})
+    AS new(id, name, payload, status, result, worker, tags, token, entries, wake_at, at, mail, received, version)
+  ${where === undefined ? "" : `WHERE ${where}\n  `}ORDER BY id COLLATE "C"`
+
+const rowTypes = [
+  ...["text", "text", "text", "text", "text", "text", "text", "text", "text"],
+  ...["timestamptz", "timestamptz", "integer", "integer", "integer"]
+]
 
 /** A new row holds the first append as well: its key is the place that two starts race for. */
 const created = (names: Names): string =>
   `created AS (
-  ${rows(names, "mail >= 0")}
+  ${rows(names, { where: "mail >= 0" })}
   ON CONFLICT (id) DO NOTHING
   RETURNING id AS execution
 )`
 
 /**
- * Changes rows for which `mayChange` holds: `mail` -1 marks them, and what is below it one that continues as new at the
- * place -2 - `mail`.
- *
- * An upsert, so that no join with the table has to be planned. A change of a row that is not there inserts one, which a
- * trigger of the table removes within the statement.
+ * Changes rows for which `mayChange` holds. An upsert, so that no join with the table has to be planned. A change of a
+ * row that is not there inserts one, which a trigger of the table removes within the statement.
  */
 const change = (names: Names, mayChange: string): string =>
-  `${rows(names, `mail < 0 AND ${mayChange}`)}
+  `${rows(names, { where: `mail < 0 AND ${mayChange}` })}
   ON CONFLICT (id) DO UPDATE SET
-    status = excluded.status,
+    ${changes}`
+
+const changes = `status = excluded.status,
     result = excluded.result,
     worker = excluded.worker,
     wake_at = CASE
