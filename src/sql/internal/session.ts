@@ -57,16 +57,22 @@ export type Send = (
 export const make = (client: PgClient): Session => {
   const sql = client.withoutTransforms()
   const outside = (context: Context.Context<never>): Context.Context<never> =>
-    Context.omit(sql.transactionService)(context)
-  const finish = (operation: string) => <A>(statement: Effect.Effect<A, SqlError>) =>
-    statement.pipe(
-      Effect.retry({ while: wasVictim, schedule: again }),
-      Effect.mapError(storeError(operation)),
+    Context.getOrUndefined(context, sql.transactionService) === undefined
+      ? context
+      : Context.omit(sql.transactionService)(context)
+  const finish = <A>(operation: string, statement: Effect.Effect<A, SqlError>): Effect.Effect<A, StoreError> => {
+    const failed = storeError(operation)
+    return statement.pipe(
+      // What a statement needs once it has failed costs the others nothing.
+      Effect.catch((error) =>
+        wasVictim(error) ? Effect.mapError(resend(statement, error), failed) : Effect.fail(failed(error))
+      ),
       Effect.updateContext(outside)
     )
+  }
   return {
-    prepared: (operation, text, parameters) => finish(operation)(sql.unsafe<Columns>(text, parameters)),
-    planned: (operation, text, parameters) => finish(operation)(sql.unsafe<Columns>(text, parameters).unprepared)
+    prepared: (operation, text, parameters) => finish(operation, sql.unsafe<Columns>(text, parameters)),
+    planned: (operation, text, parameters) => finish(operation, sql.unsafe<Columns>(text, parameters).unprepared)
   }
 }
 
@@ -94,6 +100,17 @@ export const isTaken = ({ cause }: StoreError): boolean => isSqlError(cause) && 
 /** The database undid the statement in favour of another one (40P01, 40001): the same statement will do. */
 const wasVictim = (error: SqlError): boolean =>
   error.reason._tag === "DeadlockError" || error.reason._tag === "SerializationError"
+
+/** Sends again what has failed once, after a while. */
+const resend = <A>(statement: Effect.Effect<A, SqlError>, first: SqlError): Effect.Effect<A, SqlError> => {
+  let sent = false
+  const next = Effect.suspend(() => {
+    if (sent) return statement
+    sent = true
+    return Effect.fail(first)
+  })
+  return Effect.retry(next, { while: wasVictim, schedule: again })
+}
 
 /** Ten times: writers sort what they insert, so a second victim in a row is already rare. */
 const again = Schedule.exponential("2 millis").pipe(Schedule.jittered, Schedule.upTo({ times: 10 }))
