@@ -2,11 +2,12 @@
  * Group commit: one per process, it gathers what all executions append while the previous write is in flight, and sends
  * it as one batch.
  *
- * Nothing waits for a timer: an idle writer sends at the end of the current tick. Where many executions write, two
- * batches are on their way, each with half of them: while the database works on one, those of the other go on here. An
- * execution waits for its append, so it is in one of them at most. A batch that was not acknowledged is
- * frozen and sent again byte for byte; whether a refused append was one's own is read from its token in a later
- * statement. The writer knows neither entries nor executions; it never drops an append without an answer.
+ * Nothing waits for a timer: a batch is sent at the end of the current tick, or before it when all who were answered
+ * have appended again. Where many executions write, two batches are on their way, each with half of them: while the
+ * database works on one, those of the other go on here. An execution waits for its append, so it is in one of them at
+ * most. A batch that was not acknowledged is frozen and sent again byte for byte; whether a refused append was one's
+ * own is read from its token in a later statement. The writer knows neither entries nor executions; it never drops an
+ * append without an answer.
  *
  * @since 0.1.0
  */
@@ -14,7 +15,6 @@ import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Latch from "effect/Latch"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import type { Append, Encoded, StoreError } from "../SagaStore.ts"
@@ -61,9 +61,16 @@ export const make = Effect.fnUntraced(function*(
   const maxBatch = yield* limits.MaxBatch
   const maxDelay = Duration.toMillis(Duration.fromInputUnsafe(yield* limits.MaxResendDelay))
   let queue: Array<Pending> = []
-  const latch = Latch.makeUnsafe(false)
+  /** Wakes each lane that has nothing to send. */
+  const idle: Array<() => void> = []
+  /** A lane waits for the end of this tick. */
+  let collecting = false
+
+  /** How many are in the queue once all who were answered last are back. */
+  let expected = 0
 
   const settle = (batch: ReadonlyArray<Pending>, kept: ReadonlyArray<boolean>): Effect.Effect<void> => {
+    expected = queue.length + batch.length
     const refused = batch.filter((_, index) => kept[index] !== true)
     batch.forEach((pending, index) => {
       if (kept[index] === true) pending.answer(wasKept)
@@ -126,27 +133,51 @@ export const make = Effect.fnUntraced(function*(
     queue = queue.length <= size ? [] : queue.slice(size)
     return batch
   }
+  const wake = (): void => {
+    if (collecting || !ready()) return
+    const lane = idle.pop()
+    if (lane === undefined) return
+    collecting = true
+    lane()
+  }
+  /** The rest of this tick belongs to the batch. */
+  const collect = Effect.andThen(
+    Effect.yieldNow,
+    Effect.sync(() => {
+      collecting = false
+    })
+  )
+  const woken = Effect.callback<void>((resume) => {
+    idle.push(() => resume(Effect.void))
+  })
   const lane = Effect.fnUntraced(function*(number: number) {
     while (true) {
-      yield* latch.await
-      // The rest of this tick belongs to the batch.
-      yield* Effect.yieldNow
-      const batch = take()
-      flying += batch.length
-      if (!ready()) latch.closeUnsafe()
-      if (batch.length === 0) continue
-      sending[number] = batch
-      yield* send(batch)
-      sending[number] = []
-      flying -= batch.length
-      if (ready()) latch.openUnsafe()
+      if (collecting || !ready()) yield* woken
+      collecting = true
+      yield* collect
+      let batch = take()
+      while (batch.length > 0) {
+        flying += batch.length
+        wake()
+        sending[number] = batch
+        yield* send(batch)
+        sending[number] = []
+        flying -= batch.length
+        if (collecting) break
+        // Once all are back, there is nobody to wait for.
+        if (queue.length < expected && ready()) {
+          collecting = true
+          yield* collect
+        }
+        batch = take()
+      }
     }
   })
   for (let number = 0; number < lanes; number++) yield* Effect.forkScoped(lane(number))
   const enqueue: JournalWriter["send"] = (append, answer) => {
     if (closed) return answer(Exit.interrupt())
     queue.push({ append, answer })
-    if (ready()) latch.openUnsafe()
+    wake()
   }
 
   return {

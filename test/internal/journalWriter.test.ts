@@ -56,6 +56,45 @@ describe("journalWriter", () => {
       assert.deepStrictEqual(store.batches.map(ids), [["a", "b", "c"]])
     }))
 
+  it.effect("sends with the answer what the only one who was answered appends next", () =>
+    Effect.gen(function*() {
+      let answer = (): void => assert.fail("nothing was sent")
+      const sent = Effect.callback<void>((resume) => {
+        answer = () => resume(Effect.void)
+      })
+      const store = yield* observed(undefined, (_, call) => call === 0 ? sent : Effect.void)
+      const writer = yield* JournalWriter.make(store, () => false)
+      const fiber = yield* Effect.forkChild(
+        Effect.andThen(writer.append(append("a")), writer.append(append("a", 1)))
+      )
+      yield* Effect.yieldNow
+      yield* Effect.yieldNow
+      assert.deepStrictEqual(store.batches.map(ids), [["a"]])
+      answer()
+      assert.deepStrictEqual(store.batches.map(ids), [["a"], ["a"]])
+      yield* Fiber.join(fiber)
+    }))
+
+  it.effect("waits to the end of the tick for those who were answered and are not back yet", () =>
+    Effect.gen(function*() {
+      const gate = yield* Latch.make()
+      const store = yield* observed((_, call) => call === 0 ? gate.await : Effect.void)
+      const writer = yield* JournalWriter.make(store, () => false)
+      const twice = (id: string, between: Effect.Effect<void>) =>
+        Effect.andThen(Effect.andThen(writer.append(append(id)), between), writer.append(append(id, 1)))
+      const fiber = yield* Effect.forkChild(
+        Effect.all([twice("a", Effect.void), twice("b", Effect.yieldNow)], { concurrency: 2 })
+      )
+      yield* Effect.yieldNow
+      yield* Effect.yieldNow
+      const late = yield* Effect.forkChild(writer.append(append("c")))
+      yield* Effect.yieldNow
+      yield* gate.open
+      yield* Fiber.join(fiber)
+      yield* Fiber.join(late)
+      assert.deepStrictEqual(store.batches.map(ids), [["a", "b"], ["c", "a", "b"]])
+    }))
+
   it.effect("9: has two batches in flight where many write, and no execution in both", () =>
     Effect.gen(function*() {
       const gates = [yield* Latch.make(), yield* Latch.make()]
