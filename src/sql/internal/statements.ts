@@ -248,14 +248,26 @@ const rows = (
   SELECT at, mail, received, version, id, name, tags::jsonb, payload, token, entries,
     CASE WHEN mail < 0 THEN at END, status, worker,
     CASE WHEN worker IS NULL AND mail > received THEN least(wake_at, at) ELSE wake_at END, result
-  FROM unnest(${rowTypes.map((type, index) => `$${first + index}::${type}[]`).join(", ")})
-    AS new(id, name, payload, status, result, worker, tags, token, entries, wake_at, at, mail, received, version)
+  FROM unnest(${Object.values(given).map((type, index) => `$${first + index}::${type}[]`).join(", ")})
+    AS new(${Object.keys(given).join(", ")})
   ${where === undefined ? "" : `WHERE ${where}\n  `}ORDER BY id COLLATE "C"`
 
-const rowTypes = [
-  ...["text", "text", "text", "text", "text", "text", "text", "text", "text"],
-  ...["timestamptz", "timestamptz", "integer", "integer", "integer"]
-]
+const given = {
+  id: "text",
+  name: "text",
+  payload: "text",
+  status: "text",
+  result: "text",
+  worker: "text",
+  tags: "text",
+  token: "text",
+  entries: "text",
+  wake_at: "timestamptz",
+  at: "timestamptz",
+  mail: "integer",
+  received: "integer",
+  version: "integer"
+}
 
 /** A new row holds the first append as well: its key is the place that two starts race for. */
 const created = (names: Names): string =>
