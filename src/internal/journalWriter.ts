@@ -114,7 +114,7 @@ export const make = Effect.fnUntraced(function*(
 
   let closed = false
   /** What each lane has on its way. A `Set` would keep what was in it, see `registry`. */
-  const sending: Array<ReadonlyArray<Pending>> = []
+  const sending: Array<ReadonlyArray<Pending>> = Array.from({ length: lanes }, () => [])
   /** How many appends are on their way. */
   let flying = 0
   yield* Effect.addFinalizer(() =>
