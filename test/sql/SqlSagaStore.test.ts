@@ -369,6 +369,8 @@ layer(Postgres.layer("sql"), { excludeTestServices: true })("the statements", (i
           store.append([then("deadlock x", 1), then("deadlock y", 1), then("deadlock z", 1)])
         )
         yield* waitsForLock(sql)
+        // By less than the second after which each of them looks, and by more than a busy machine delays one.
+        yield* sql`SELECT pg_sleep(0.4)`
         yield* insert("deadlock x")
         return fiber
       }))
