@@ -15,12 +15,13 @@ import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as ExecutionId from "./ExecutionId.ts"
 import * as Core from "./internal/core.ts"
-import { decodeEnd, toExit, toPolled } from "./internal/ending.ts"
+import { decodeEnd, outcomeOf, toPolled } from "./internal/ending.ts"
 import { type Definition, SagaEngine, type SignalMessage } from "./internal/engine.ts"
 import * as limits from "./internal/limits.ts"
 import * as Notation from "./internal/notation.ts"
 import { failure, reading } from "./internal/reading.ts"
 import { rehearse, resultIssue } from "./internal/recovery.ts"
+import type { Ending } from "./internal/run.ts"
 import * as SagaStarted from "./internal/started.ts"
 import { sameJson } from "./internal/starting.ts"
 import { storable } from "./internal/storable.ts"
@@ -101,42 +102,66 @@ export const make = Effect.fnUntraced(function*(options: SagaWorker.Options) {
     return (yield* hand(definition, id, payload, payloadText)) ?? (yield* join(id, payloadText))
   })
 
-  const start = Effect.fnUntraced(function*(definition: Definition, payload: unknown) {
-    const id = ExecutionId.make(definition.tag, definition.idempotencyKey(payload))
-    const payloadText = yield* encodePayload(definition, payload, id, maxKey, worker.limits.storable)
-    const running = worker.live.get(id)
-    if (running !== undefined) {
-      const ending = yield* Deferred.await(running.started)
-      // One that could not be stored, or is not here any more, says nothing about this start.
-      if (ending?._tag !== "Failed" && worker.live.has(id)) return yield* join(id, payloadText)
-    }
+  const start = (definition: Definition, payload: unknown) =>
+    Effect.suspend(() => {
+      const id = ExecutionId.make(definition.tag, definition.idempotencyKey(payload))
+      return Effect.flatMapEager(
+        encodePayload(definition, payload, id, maxKey, worker.limits.storable),
+        (payloadText) => {
+          const running = worker.live.get(id)
+          if (running === undefined) return begin(definition, id, payload, payloadText)
+          return Effect.flatMap(Deferred.await(running.started), (ending) =>
+            // One that could not be stored, or is not here any more, says nothing about this start.
+            ending?._tag !== "Failed" && worker.live.has(id)
+              ? join(id, payloadText)
+              : begin(definition, id, payload, payloadText))
+        }
+      )
+    })
+
+  const begin = (
+    definition: Definition,
+    id: ExecutionId.ExecutionId,
+    payload: unknown,
+    payloadText: string
+  ): Effect.Effect<ExecutionId.ExecutionId, SagaError.SagaError<never>> => {
     const live = worker.start(definition.tag, id, creation(definition, payload, payloadText))
-    if (live === undefined) return yield* handOrJoin(definition, id, payload, payloadText)
-    const ending = yield* Deferred.await(live.started)
-    switch (ending?._tag) {
-      case undefined:
-      case "Ended":
-      case "Continued":
-      case "Suspended":
-        return id
-      case "Exists":
-        return yield* join(id, payloadText)
-      case "Left":
-        return yield* handOrJoin(definition, id, payload, payloadText)
-      case "Failed":
-        return yield* failure(new SagaError.StoreUnavailable({ execution: id, cause: ending.error }))
-    }
-  })
+    if (live === undefined) return handOrJoin(definition, id, payload, payloadText)
+    return Effect.flatMap(Deferred.await(live.started), (ending) => {
+      switch (ending?._tag) {
+        case undefined:
+        case "Ended":
+        case "Continued":
+        case "Suspended":
+          return Effect.succeed(id)
+        case "Exists":
+          return join(id, payloadText)
+        case "Left":
+          return handOrJoin(definition, id, payload, payloadText)
+        case "Failed":
+          return failure(new SagaError.StoreUnavailable({ execution: id, cause: ending.error }))
+      }
+    })
+  }
 
   /** The end of an execution as it was stored; waits for it here where it runs here, and asks the store otherwise. */
+  const endOf = (id: ExecutionId.ExecutionId): Effect.Effect<Journal.End, SagaError.SagaError<never>> =>
+    Effect.suspend(() => {
+      const live = worker.live.get(id)
+      if (live === undefined) return awaitEnd(id)
+      return Effect.flatMap(
+        Deferred.await(live.ended),
+        (ending) => isFinal(ending) ? Effect.succeed(ending.entry) : awaitEnd(id)
+      )
+    })
+
   const awaitEnd = Effect.fnUntraced(function*(id: ExecutionId.ExecutionId) {
     let delay = firstDelay
     while (true) {
       const live = worker.live.get(id)
       if (live !== undefined) {
         const ending = yield* Deferred.await(live.ended)
-        // A message that came while it parked may change that.
-        if (ending._tag === "Ended" && ending.entry._tag !== "SagaParked") return ending.entry
+        if (isFinal(ending)) return ending.entry
       }
       // It may begin to run here while the store is asked.
       const arrival = yield* Effect.forkChild(worker.arrival(id), { startImmediately: true })
@@ -215,9 +240,7 @@ export const make = Effect.fnUntraced(function*(options: SagaWorker.Options) {
     register: worker.register,
     start,
     startWithSignal,
-    result: Effect.fnUntraced(function*(definition, id) {
-      return yield* Effect.flatten(toExit(definition, id, yield* awaitEnd(id)))
-    }),
+    result: (definition, id) => Effect.flatMap(endOf(id), (end) => outcomeOf(definition, id, end)),
     poll: Effect.fnUntraced(function*(definition, id) {
       const row = yield* read(id)
       return yield* toPolled(definition, id, row, yield* reading(id, store.encoded.journal(id, row.base - 1)))
@@ -389,21 +412,27 @@ const encodeSignal = Effect.fnUntraced(function*(
 
 type Creation = NonNullable<SagaStore.Append["create"]>
 
-const encodePayload = Effect.fnUntraced(function*(
+const encodePayload = (
   definition: Definition,
   payload: unknown,
   id: ExecutionId.ExecutionId,
   maxKey: number,
   storableLimits: { readonly depth: number; readonly size: number }
-) {
+): Effect.Effect<string, SagaError.SagaError<never>, unknown> => {
   const invalid = (issue: string) => failure(new SagaError.PayloadInvalid({ execution: id, issue }))
   const key = id.slice(ExecutionId.escape(definition.tag).length + 1)
-  if (key.length > maxKey) return yield* invalid(`its idempotency key has ${key.length} characters of ${maxKey}`)
+  if (key.length > maxKey) return Effect.fail(invalid(`its idempotency key has ${key.length} characters of ${maxKey}`))
   const keyText = storable(id, storableLimits)
-  if (Result.isFailure(keyText)) return yield* invalid(`its idempotency key: ${keyText.failure.message}`)
-  const json = yield* Effect.mapError(definition.payload.encode(payload), (error) => invalid(error.message))
-  const tags = storable(definition.tags(payload), storableLimits)
-  if (Result.isFailure(tags)) return yield* invalid(`its tags: ${tags.failure.message}`)
-  const text = storable(json, storableLimits)
-  return Result.isSuccess(text) ? text.success : yield* invalid(text.failure.message)
-})
+  if (Result.isFailure(keyText)) return Effect.fail(invalid(`its idempotency key: ${keyText.failure.message}`))
+  const encoded = Effect.mapErrorEager(definition.payload.encode(payload), (error) => invalid(error.message))
+  return Effect.flatMapEager(encoded, (json) => {
+    const tags = storable(definition.tags(payload), storableLimits)
+    if (Result.isFailure(tags)) return Effect.fail(invalid(`its tags: ${tags.failure.message}`))
+    const text = storable(json, storableLimits)
+    return Result.isSuccess(text) ? Effect.succeed(text.success) : Effect.fail(invalid(text.failure.message))
+  })
+}
+
+/** A message that came while it parked may change that. */
+const isFinal = (ending: Ending): ending is Extract<Ending, { readonly _tag: "Ended" }> =>
+  ending._tag === "Ended" && ending.entry._tag !== "SagaParked"

@@ -14,7 +14,6 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Base64Url from "effect/encoding/Base64Url"
-import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
 import * as Option from "effect/Option"
@@ -228,22 +227,21 @@ export const make = Effect.fnUntraced(function*(
     if (wasClaimed) claimed++
     for (const arrived of arrivals.get(id) ?? []) arrived()
     arrivals.delete(id)
-    const fiber = Effect.runForkWith(registered.context)(one.run)
-    fiber.addObserver((exit) => {
+    const fiber = one.run()
+    fiber.addObserver(() => {
       if (wasClaimed) claimed--
       linger(one)
       if (live.get(id) === one) live.delete(id)
-      const stays = Exit.isSuccess(exit) && (exit.value._tag === "Ended" || exit.value._tag === "Suspended")
-      if (Exit.isSuccess(exit) && exit.value._tag === "Suspended" && exit.value.wakeAt !== undefined) {
-        alarm.at(exit.value.wakeAt)
-      }
+      const ending = one.ending()
+      if (ending._tag === "Suspended" && ending.wakeAt !== undefined) alarm.at(ending.wakeAt)
       // It goes on here, anew; or, where this worker stops, with whoever claims it.
-      if (Exit.isSuccess(exit) && exit.value._tag === "Continued") {
+      if (ending._tag === "Continued") {
         const next = handlers.of(ExecutionId.tag(id), registered.handler.definition.version)
-        if (launch(id, next, { _tag: "Claim", seq: exit.value.seq }) !== undefined) return
+        if (launch(id, next, { _tag: "Claim", seq: ending.seq }) !== undefined) return
       }
       // What left while this worker still owns it would wait for a lease that never ends; what was claimed again here
       // is not given back on behalf of who had it before.
+      const stays = ending._tag === "Ended" || ending._tag === "Suspended"
       if (!stays && !stopping && lease.worker() === worker && !taking.has(id)) {
         Effect.runForkWith(registered.context)(giveBack([id], pause))
       }

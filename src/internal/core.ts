@@ -464,6 +464,17 @@ export const provide = <A, E>(
 ): Effect.Effect<A, E> => Effect.provideContext(effect, context as Context.Context<unknown>)
 
 /**
+ * Runs an effect in a fiber of its own with everything that it may ask for, see `provide`.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const runFork = <A, E>(
+  effect: Effect.Effect<A, E, unknown>,
+  context: Context.Context<never>
+): Fiber.Fiber<A, E> => Effect.runForkWith(context as Context.Context<unknown>)(effect)
+
+/**
  * What a step asks of the world, as it is run: in tests, perhaps something else. An interceptor keeps the types of what
  * it wraps, or its faults are those of a participant that does not.
  *
@@ -532,7 +543,7 @@ const beside = <A, E>(
   context: Context.Context<never>,
   onExit: (exit: Exit.Exit<A, E>) => void
 ): Fiber.Fiber<unknown, unknown> => {
-  const fiber = Effect.runForkWith(context as Context.Context<unknown>)(effect)
+  const fiber = runFork(effect, context)
   const exit = fiber.pollUnsafe()
   if (exit !== undefined) {
     onExit(exit)

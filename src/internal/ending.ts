@@ -4,7 +4,6 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
 import * as Journal from "../Journal.ts"
@@ -28,18 +27,22 @@ export const decodeEnd = (id: string, text: string): Effect.Effect<Journal.End, 
  * @category decoding
  * @since 0.1.0
  */
-export const toExit = Effect.fnUntraced(function*(definition: Definition, id: string, end: Journal.End) {
+export const outcomeOf = (
+  definition: Definition,
+  id: string,
+  end: Journal.End
+): Effect.Effect<unknown, unknown, unknown> => {
   switch (end._tag) {
     case "SagaCompleted":
-      return Exit.succeed(yield* decoded(id, definition.success, end.value))
+      return decoded(id, definition.success, end.value)
     case "SagaRolledBack":
-      return Exit.fail(yield* rolledBackError(definition, id, end.cause))
+      return Effect.flatMap(rolledBackError(definition, id, end.cause), Effect.fail)
     case "SagaParked":
-      return Exit.fail(yield* parkedError(definition, id, end))
+      return Effect.flatMap(parkedError(definition, id, end), Effect.fail)
     case "SagaAbandoned":
-      return Exit.fail(yield* abandonedError(definition, id, end))
+      return Effect.flatMap(abandonedError(definition, id, end), Effect.fail)
   }
-})
+}
 
 /**
  * Where an execution stands, as its row says, with the records of as much of its journal as can be read.
@@ -108,7 +111,7 @@ const undecodable = (execution: string, issue: string): SagaError.SagaError<neve
   failure(new SagaError.ResultUndecodable({ execution, issue }))
 
 const decoded = (id: string, codec: Codec, json: Schema.Json) =>
-  Effect.mapError(codec.decode(json), (error) => undecodable(id, error.message))
+  Effect.mapErrorEager(codec.decode(json), (error) => undecodable(id, error.message))
 
 const rolledBackError = (definition: Definition, id: string, cause: Journal.RollbackCause) => {
   switch (cause._tag) {

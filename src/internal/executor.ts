@@ -50,8 +50,10 @@ export interface Live {
   readonly handler: Handler
   /** JSON text of the payload, for those who start it again; undefined until it is read. */
   payload: string | undefined
-  /** Drives it to its end, or until it leaves; to be run once. */
-  readonly run: Effect.Effect<Run.Ending>
+  /** Drives it to its end, or until it leaves; to be called once. */
+  readonly run: () => Fiber.Fiber<void, unknown>
+  /** How it left, once that fiber has ended. */
+  readonly ending: () => Run.Ending
   /** Completed when its first append is durable, or with why it is not. */
   readonly started: Deferred.Deferred<Run.Ending | undefined>
   readonly ended: Deferred.Deferred<Run.Ending>
@@ -121,22 +123,8 @@ export const make = (options: Options): Live => {
     id: core.id,
     handler: options.handler,
     payload: from._tag === "Start" ? from.create.payload : undefined,
-    run: Effect.withFiber((fiber) => {
-      driver.fiber = fiber
-      return Core.provide(drive(driver, (text) => live.payload = text), core.context)
-    }).pipe(
-      Effect.andThen(announce(driver)),
-      Effect.catchCause((cause) => left(driver, cause)),
-      Effect.ensuring(Effect.sync(() => {
-        stop(driver.run)
-        const last = endingOf(driver)
-        // What was not started here has another payload, perhaps.
-        if (last._tag === "Exists") live.payload = undefined
-        Deferred.doneUnsafe(driver.started, Exit.succeed(last))
-        Deferred.doneUnsafe(ended, Exit.succeed(last))
-      })),
-      Effect.map(() => endingOf(driver))
-    ),
+    run: () => Core.runFork(driven, core.context),
+    ending: () => endingOf(driver),
     started: driver.started,
     ended,
     lingering: core.lingering,
@@ -150,6 +138,22 @@ export const make = (options: Options): Live => {
     },
     abandon: () => core.leave()
   }
+  const driven = Effect.onExit(
+    Effect.withFiber((fiber) => {
+      driver.fiber = fiber
+      return Effect.flatMap(drive(driver, (text) => live.payload = text), () => announce(driver))
+    }),
+    (exit) => {
+      const known = Exit.isFailure(exit) ? left(driver, exit.cause) : Effect.void
+      stop(driver.run)
+      const last = endingOf(driver)
+      // What was not started here has another payload, perhaps.
+      if (last._tag === "Exists") live.payload = undefined
+      Deferred.doneUnsafe(driver.started, Exit.succeed(last))
+      Deferred.doneUnsafe(ended, Exit.succeed(last))
+      return known
+    }
+  )
   if (from._tag === "Claim") Deferred.doneUnsafe(driver.started, Exit.succeed(undefined))
   const leave = () => {
     driver.abandoned = true
