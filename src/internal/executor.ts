@@ -325,7 +325,7 @@ const act = (driver: Driver): Eager.Eager => {
   if (run.startDurable.length === 0 && !run.core.mustFlush) return
   const durable = run.startDurable
   run.startDurable = []
-  return Eager.andThen(flush(driver), () => {
+  return flush(driver, () => {
     if (run.ending === undefined) start(run, durable)
   })
 }
@@ -365,18 +365,24 @@ const left = (driver: Driver, cause: Cause.Cause<unknown>): Effect.Effect<void> 
 // internal: writing
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Sends what is pending as one append; afterwards it is durable, or the execution is not ours any more. */
-const flush = (driver: Driver): Eager.Eager => {
+/**
+ * Sends what is pending as one append; afterwards it is durable, or the execution is not ours any more. Then goes on
+ * with what waits for that.
+ */
+const flush = (driver: Driver, then: () => Eager.Eager = constVoid): Eager.Eager => {
   const { options, run } = driver
   const { core } = run
   if (core.beating !== undefined && core.pending.length > 0 && driver.suspending === undefined) Heartbeat.flush(core)
   const entries = core.pending
   const waiters = core.onDurable
-  if (entries.length === 0 && waiters.length === 0) return
+  if (entries.length === 0 && waiters.length === 0) return then()
   core.pending = []
   core.onDurable = []
   core.mustFlush = false
-  if (entries.length === 0) return waiters.forEach((waiter) => waiter())
+  if (entries.length === 0) {
+    for (const waiter of waiters) waiter()
+    return then()
+  }
   const create = run.seq === 0 && options.from._tag === "Start" ? options.from.create : undefined
   let answered: Array<number> | undefined
   for (const entry of entries) if ("mail" in entry) (answered ??= []).push(entry.mail)
@@ -396,7 +402,8 @@ const flush = (driver: Driver): Eager.Eager => {
   }
   return Effect.callback((resume) => {
     options.writer.send(append, (written) => {
-      resume(Effect.suspend(() => afterAppend(driver, append, written, waiters) ?? Effect.void))
+      // In its own fiber: a bug in one execution is none of the writer's.
+      resume(Effect.suspend(() => Eager.andThen(afterAppend(driver, append, written, waiters), then) ?? Effect.void))
     })
   })
 }
@@ -424,7 +431,8 @@ const afterAppend = (
   }
   if (run.seq++ === 0) Deferred.doneUnsafe(started, Exit.succeed(undefined))
   driver.durableEnd = run.end !== undefined
-  return Eager.andThen(tell === undefined ? undefined : run.core.starting.told(tell.execution), () => {
+  const told = tell === undefined ? undefined : run.core.starting.told(tell.execution)
+  return Eager.andThen(told, () => {
     for (const waiter of waiters) waiter()
   })
 }
@@ -549,7 +557,7 @@ const continueAsNew = (driver: Driver, { request }: Body.Asked): Eager.Eager => 
     Core.record(core, SagaStarted.again(definition, Core.now(core), json.success, run))
     Run.setStatus(run, "running")
     driver.continuing = true
-    return Eager.andThen(flush(driver), () => {
+    return flush(driver, () => {
       driver.continuing = false
       if (run.ending === undefined) run.ending = { _tag: "Continued", seq: run.seq - 1 }
     })
