@@ -78,6 +78,7 @@ const ranks: ReadonlyArray<ReadonlyArray<string>> = [
     "internal/forward",
     "internal/stepOutcome",
     "internal/compensate",
+    "internal/waits",
     "internal/rollback",
     "internal/replay",
     "internal/run",

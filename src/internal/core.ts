@@ -247,19 +247,16 @@ export const recordDurably = (core: Core, make: () => Journal.Entry): Effect.Eff
   })
 
 /**
- * Returns once everything that is recorded is durable. For what runs beside the driving fiber.
+ * Calls back once everything that is recorded is durable. For the driving fiber, which calls back too.
  *
  * @category recording
  * @since 0.1.0
  */
-export const durable = (core: Core): Effect.Effect<void> =>
-  Effect.callback((resume) => {
-    emit(core, () => {
-      if (core.pending.length === 0) return resume(Effect.void)
-      core.mustFlush = true
-      core.onDurable.push(() => resume(Effect.void))
-    })
-  })
+export const onceDurable = (core: Core, then: () => void): void => {
+  if (core.pending.length === 0) return then()
+  core.mustFlush = true
+  core.onDurable.push(then)
+}
 
 /**
  * Queues an event for the driving fiber.
@@ -437,6 +434,25 @@ export const stepContext = (
   })
 
 /**
+ * What a compensation and its check run with: that of its step, with a key of its own, beside the one under which its
+ * step happened after so many refusals.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const compensationContext = (
+  core: Core,
+  asked: Asked,
+  heart: Execution.Heart | undefined,
+  ref: Journal.Ref,
+  refusals: number,
+  attempt: number
+): Context.Context<never> => {
+  const own = base(core, ref)
+  return stepContext(core, asked, heart, compensationOf(own), attempt, stepOf(own, refusals))
+}
+
+/**
  * What the asking code provides, with the engine's clock and random numbers, and without the seam.
  *
  * @category accessors
@@ -503,7 +519,7 @@ export const refOf = (asked: Asked): Journal.Ref => Journal.ref_(asked.name, ask
  * @since 0.1.0
  */
 // Persistent: participants store it.
-export const stepKey = (core: Core, ref: Journal.Ref, refusals: number): string => `${base(core, ref)}/${refusals}`
+export const stepKey = (core: Core, ref: Journal.Ref, refusals: number): string => stepOf(base(core, ref), refusals)
 
 /**
  * The idempotency key of a compensation: the same in every attempt.
@@ -512,7 +528,7 @@ export const stepKey = (core: Core, ref: Journal.Ref, refusals: number): string 
  * @since 0.1.0
  */
 // Persistent: participants store it.
-export const compensationKey = (core: Core, ref: Journal.Ref): string => `${base(core, ref)}/compensation`
+export const compensationKey = (core: Core, ref: Journal.Ref): string => compensationOf(base(core, ref))
 
 /**
  * The id of an execution of saga `tag` that this one starts: the same whoever starts it, and however often.
@@ -556,6 +572,10 @@ const beside = <A, E>(
   })
   return fiber
 }
+
+const stepOf = (base: string, refusals: number): string => `${base}/${refusals}`
+
+const compensationOf = (base: string): string => `${base}/compensation`
 
 /** execution / generation / name / occurrence; the fork path goes with the occurrence. */
 const base = (core: Core, ref: Journal.Ref): string => {

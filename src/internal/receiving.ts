@@ -9,9 +9,8 @@
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as Fiber from "effect/Fiber"
 import type * as Schema from "effect/Schema"
-import type { Inbox, Received, ReceiveRequest } from "../Execution.ts"
+import type { Received, ReceiveRequest } from "../Execution.ts"
 import type * as Journal from "../Journal.ts"
 import * as Attempt from "./attempt.ts"
 import type { Asked } from "./body.ts"
@@ -113,33 +112,23 @@ export const listen = (
 }
 
 /**
- * What a compensation receives with, in one attempt: journaled by its place in it, and given again to the next attempt.
+ * What a compensation receives at this place of it: journaled, and given again to its next attempt. `who`: what waits
+ * for nothing else; undefined keeps it in memory.
  *
- * **Details**
- *
- * `who`: whether a fiber of it waits for nothing else.
- *
- * @category constructors
+ * @category running
  * @since 0.1.0
  */
-export const inbox = (
+export const receive = (
   core: Core.Core,
   held: Held,
-  who: (fiber: Fiber.Fiber<unknown, unknown>) => "attempt" | undefined
-): Inbox["Service"] => {
-  const counts = new Map<string, number>()
-  return {
-    receive: (request, fiber) =>
-      Effect.suspend(() => {
-        const count = counts.get(request.name) ?? 0
-        counts.set(request.name, count + 1)
-        const wait = count === 0 ? request.name : `${request.name}#${count + 1}`
-        const known = held.signals.get(wait)
-        return known === undefined
-          ? receiveNext(core, held, wait, request, who(fiber))
-          : receivedBefore(core, held, request, known)
-      })
-  }
+  wait: string,
+  request: ReceiveRequest,
+  who: "attempt" | undefined
+): Effect.Effect<Received> => {
+  const known = held.signals?.get(wait)
+  return known === undefined
+    ? receiveNext(core, held, wait, request, who)
+    : receivedBefore(core, held, request, known)
 }
 
 /**
@@ -204,6 +193,7 @@ const receiveNext = (
         listens: () => !stopped,
         take: ({ mail, payload, signal }, received) => {
           end()
+          held.signals ??= new Map()
           held.signals.set(wait, { signal, value: payload })
           const at = Core.now(core)
           Core.record(core, {

@@ -488,8 +488,8 @@ const restoreHeld = ({ quiet, run, state }: Past, key: string): void => {
   one.attempted = known.attempted
   one.heartbeat = known.heartbeat
   one.recovered = known.status === "running" && !quiet
-  for (const [timer, wakeAt] of known.timers) one.timers.set(timer, wakeAt)
-  for (const [wait, received] of known.signals) one.signals.set(wait, received)
+  if (known.timers.size > 0) one.timers = new Map(known.timers)
+  if (known.signals.size > 0) one.signals = new Map(known.signals)
   if (known.status === "failed") one.failure = { error: known.error, defect: known.defect }
 }
 

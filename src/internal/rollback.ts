@@ -11,7 +11,8 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 import type * as Journal from "../Journal.ts"
-import { compensate, type Held } from "./compensate.ts"
+import * as Compensate from "./compensate.ts"
+import type { Held } from "./compensate.ts"
 import type * as Core from "./core.ts"
 
 /**
@@ -27,17 +28,9 @@ import type * as Core from "./core.ts"
 export const run = Effect.fnUntraced(
   function*(core: Core.Core, held: ReadonlyArray<Held>, cause: Cause.Cause<unknown>) {
     const scope = Scope.makeUnsafe(core.handler.definition.compensation)
-    let halted = held.some(halts)
+    const undoing: Undoing = { core, cause, halted: held.some((one) => halts(core, one)) }
     for (const one of held) {
-      yield* Scope.addFinalizer(
-        scope,
-        Effect.suspend(() => {
-          if (one.status !== "running" && (halted || one.status !== "held")) return Effect.void
-          return Effect.map(compensate(core, one, cause), () => {
-            if (halts(one)) halted = true
-          })
-        })
-      )
+      if (!isSettled(one)) yield* Scope.addFinalizerExit(scope, () => finalizer(undoing, one))
     }
     yield* Scope.close(scope, Exit.failCause(cause))
   }
@@ -75,4 +68,21 @@ export const unresolved = (held: Iterable<Held>): Array<Journal.Unresolved> => {
 // internal
 // ---------------------------------------------------------------------------------------------------------------------
 
-const halts = (held: Held): boolean => held.status === "failed" && held.compensation.onFailure === "halt"
+interface Undoing {
+  readonly core: Core.Core
+  readonly cause: Cause.Cause<unknown>
+  halted: boolean
+}
+
+const finalizer = (undoing: Undoing, one: Held): Effect.Effect<void> => {
+  const { cause, core, halted } = undoing
+  if (one.status !== "running" && (halted || one.status !== "held")) return Effect.void
+  return Effect.callback((resume) =>
+    Compensate.start(core, one, cause, () => {
+      if (halts(core, one)) undoing.halted = true
+      resume(Effect.void)
+    })
+  )
+}
+
+const halts = (core: Core.Core, one: Held): boolean => one.status === "failed" && Compensate.halts(core, one)

@@ -391,25 +391,19 @@ export const hold = (
   if (task._tag === "Step" && task.request.kind === "onCommit") run.commits.push(task.asked)
   const { compensation } = task.request
   if (compensation === undefined) return
-  const { compensationDefaults: defaults } = run.handler.definition
   run.held.set(task.key, {
     key: task.key,
     ref: task.ref,
     asked: task.asked,
-    compensation: {
-      ...compensation,
-      retry: compensation.retry ?? defaults.retry,
-      timeout: compensation.timeout ?? defaults.timeout,
-      onFailure: compensation.onFailure ?? defaults.onFailure
-    },
+    compensation,
     value: exit.value,
     refusals: task._tag === "Step" ? task.refusals : 0,
     status: "held",
     history: [],
     heartbeat: undefined,
     attempted: 0,
-    timers: new Map(),
-    signals: new Map(),
+    timers: undefined,
+    signals: undefined,
     recovered: false,
     failure: undefined
   })

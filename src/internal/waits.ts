@@ -1,0 +1,111 @@
+/**
+ * What one attempt of a compensation waits with: time, and messages.
+ *
+ * Each wait is journaled by its place in the attempt, so that another process waits no longer, and another attempt is
+ * given what was received again. An attempt that waits for nothing costs one object here. It decides no outcome.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
+import { Inbox, type Received, type ReceiveRequest, Waiting } from "../Execution.ts"
+import type { Held } from "./compensate.ts"
+import * as Core from "./core.ts"
+import * as Receiving from "./receiving.ts"
+
+/**
+ * The waits of one attempt.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Waits {
+  readonly sleep: Waiting["Service"]["sleep"]
+  readonly receive: Inbox["Service"]["receive"]
+  readonly core: Core.Core
+  readonly held: Held
+  /** The fiber whose waiting is the attempt's; undefined where that keeps the execution in memory all the same. */
+  fiber: Fiber.Fiber<unknown, unknown> | undefined
+  /** How many waits there were under each name. */
+  slept: Map<string, number> | undefined
+  received: Map<string, number> | undefined
+}
+
+/**
+ * The waits of an attempt that begins.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = (core: Core.Core, held: Held): Waits => ({
+  sleep,
+  receive,
+  core,
+  held,
+  fiber: undefined,
+  slept: undefined,
+  received: undefined
+})
+
+/**
+ * Lets an attempt wait.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const provide = (context: Context.Context<never>, waits: Waits): Context.Context<never> =>
+  Context.add(Context.add(context, Waiting, waits), Inbox, waits)
+
+// ---------------------------------------------------------------------------------------------------------------------
+// internal
+// ---------------------------------------------------------------------------------------------------------------------
+
+function sleep(
+  this: Waits,
+  name: string,
+  until: { readonly time: number } | { readonly millis: number },
+  fiber: Fiber.Fiber<unknown, unknown>
+): Effect.Effect<void> {
+  const { core, held } = this
+  return Effect.suspend(() => {
+    const timer = place(this.slept ??= new Map(), name)
+    const timers = held.timers ??= new Map<string, number>()
+    const known = timers.get(timer)
+    const wakeAt = known ?? ("time" in until ? until.time : Core.now(core) + until.millis)
+    timers.set(timer, wakeAt)
+    const asleep = Core.sleepUntil(core, wakeAt, who(this, fiber))
+    if (known !== undefined) return asleep
+    const recorded = Core.recordDurably(
+      core,
+      () => ({ _tag: "CompensationTimerSet", at: Core.now(core), ...held.ref, timer, wakeAt })
+    )
+    return Effect.andThen(recorded, asleep)
+  })
+}
+
+function receive(
+  this: Waits,
+  request: ReceiveRequest,
+  fiber: Fiber.Fiber<unknown, unknown>
+): Effect.Effect<Received> {
+  return Effect.suspend(() =>
+    Receiving.receive(
+      this.core,
+      this.held,
+      place(this.received ??= new Map(), request.name),
+      request,
+      who(this, fiber)
+    )
+  )
+}
+
+const place = (counts: Map<string, number>, name: string): string => {
+  const count = (counts.get(name) ?? 0) + 1
+  counts.set(name, count)
+  return count === 1 ? name : `${name}#${count}`
+}
+
+/** What else the attempt does meanwhile keeps it in memory. */
+const who = (waits: Waits, fiber: Fiber.Fiber<unknown, unknown>): "attempt" | undefined =>
+  fiber === waits.fiber ? "attempt" : undefined
