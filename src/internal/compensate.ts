@@ -138,9 +138,8 @@ const attempt = (undo: Undo): void => {
   const effect = Effect.withFiber((fiber) => {
     // What else the attempt does meanwhile, or how long it may take, keeps it in memory.
     if (timeout === undefined && silence === undefined) waits.fiber = fiber
-    const effect = compensation.run(held.value, cause)
-    // What it declares is its outcome, also where it fails with more than that.
-    return Effect.catch(Core.intercepted(core, { kind: "compensate", error: compensationError }, effect), Exit.fail)
+    const act = { kind: "compensate", error: compensationError } as const
+    return Core.intercepted(core, act, compensation.run(held.value, cause))
   })
   const own = Waits.provide(context(core, held, heart), waits)
   Core.attempt(

@@ -30,8 +30,6 @@ const generations = ["test/semantics/continueAsNew.test.ts"]
 const heartbeat = ["test/semantics/heartbeat.test.ts"]
 const suspension = ["test/semantics/suspension.test.ts"]
 
-const started = "{ _tag: \"CompensationStarted\", at: Core.now(core), ...held.ref }"
-
 export const mutants: ReadonlyArray<Mutant> = [
   {
     bug: "a step acts before its intent is durable",
@@ -44,8 +42,8 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     bug: "compensations run in the order of their steps",
     file: "src/internal/rollback.ts",
-    find: "    for (const one of held) {\n      yield* Scope",
-    replace: "    for (const one of held.toReversed()) {\n      yield* Scope",
+    find: "held[--undoing.left]!",
+    replace: "held[held.length - undoing.left--]!",
     tests: rollback
   },
   {
@@ -107,15 +105,15 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     bug: "a refused step is asked again under its old key",
     file: "src/internal/core.ts",
-    find: "`${base(core, ref)}/${refusals}`",
-    replace: "`${base(core, ref)}/${refusals * 0}`",
+    find: "`${base}/${refusals}`",
+    replace: "`${base}/${refusals * 0}`",
     tests: doubt
   },
   {
     bug: "a compensation uses the key of its step",
     file: "src/internal/core.ts",
-    find: "`${base(core, ref)}/compensation`",
-    replace: "`${base(core, ref)}/0`",
+    find: "`${base}/compensation`",
+    replace: "`${base}/0`",
     tests: rollback
   },
   {
@@ -156,16 +154,16 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     bug: "a compensation that halts stops nothing",
-    file: "src/internal/rollback.ts",
-    find: "held.status === \"failed\" && held.compensation.onFailure === \"halt\"",
-    replace: "held.status === \"failed\" && held.compensation.onFailure === undefined",
+    file: "src/internal/compensate.ts",
+    find: "compensationDefaults.onFailure) === \"halt\"",
+    replace: "compensationDefaults.onFailure) === undefined",
     tests: rollback
   },
   {
     bug: "a halt is forgotten when the process dies",
     file: "src/internal/rollback.ts",
-    find: "let halted = held.some(halts)",
-    replace: "let halted = false",
+    find: "const halted = held.some((one) => halts(core, one))",
+    replace: "const halted = false",
     tests: inspector
   },
   {
@@ -248,8 +246,8 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     bug: "a compensation acts before its start is durable",
     file: "src/internal/compensate.ts",
-    find: `    yield* Core.recordDurably(core, () => (${started}))\n`,
-    replace: `    Core.emit(core, () => Core.record(core, ${started}))\n`,
+    find: "  Core.onceDurable(core, () => takeUp(undo))\n",
+    replace: "  takeUp(undo)\n",
     tests: crash,
     only: dies
   },

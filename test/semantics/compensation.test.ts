@@ -3,7 +3,7 @@
  * attempts and within one, and all of it across processes.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Schedule } from "effect"
+import { Effect, Schedule, Schema, SchemaGetter, SchemaIssue } from "effect"
 import { SagaStore, Step, Timer } from "effect-saga"
 import * as TestClock from "effect/testing/TestClock"
 import type * as Journal from "../../src/Journal.ts"
@@ -236,6 +236,78 @@ describe("what a saga says for all its compensations", () => {
       const continued = yield* World.make(live("continue"), parts())
       World.whyParked(yield* continued.execute)
       assert.deepStrictEqual(yield* compensationsOf(continued), ["A completed 1", "X failed 1"])
+    }).pipe(Effect.scoped))
+})
+
+describe("what a compensation fails with", () => {
+  /** Text whose encoding takes a second, and refuses "other". */
+  const slow = Schema.String.pipe(
+    Schema.decodeTo(Schema.String, {
+      decode: SchemaGetter.passthrough(),
+      encode: SchemaGetter.transformEffect((text: string) =>
+        Effect.andThen(
+          Effect.sleep("1 second"),
+          text === "other" ? Effect.fail(new SchemaIssue.InvalidValue()) : Effect.succeed(text)
+        )
+      )
+    })
+  )
+  const failing = (error: string) =>
+    World.body(({ parts, step }) => {
+      const compensate = () => Effect.mapError(parts.act("undo A", undefined), () => error)
+      return Effect.andThen(step("A", { compensate, compensation: { retry: spaced("1 minute", 3) } }), step("B"))
+    }, { compensationError: slow })
+  const parts = partsWith({ B: ["refuse"], "undo A": ["refuse"] })
+
+  it.effect("may be encoded by a schema that waits: it is recorded and tried again, wherever its process dies", () =>
+    Effect.gen(function*() {
+      const world = yield* World.make(failing("no"), parts())
+      assert.deepStrictEqual(World.errorOf(yield* world.execute), new Refused({ step: "B" }))
+      const attempt = (yield* world.entries).find((_) => _._tag === "CompensationAttemptFailed")
+      assert.deepInclude(attempt, { name: "A", attempt: 1, outcome: "failed", error: "no" })
+      assert.deepStrictEqual(yield* compensationsOf(world), ["A completed 2"])
+      for (const cut of yield* World.everyCut(world, failing("no"), parts)) {
+        assert.deepStrictEqual(World.errorOf(cut.exit), new Refused({ step: "B" }), `after ${cut.appends}`)
+      }
+    }).pipe(Effect.scoped))
+
+  it.effect("is a defect where a schema that waits refuses it", () =>
+    Effect.gen(function*() {
+      const world = yield* World.make(failing("other"), parts())
+      const { unresolved } = World.whyParked(yield* world.execute)
+      assert.include(unresolved[0]?.defect, "an error that compensationError does not declare")
+      assert.deepStrictEqual(yield* compensationsOf(world), ["A failed 1"])
+    }).pipe(Effect.scoped))
+
+  it.effect("is a defect where something in it dies beside what it declares", () =>
+    Effect.gen(function*() {
+      const live = World.body(({ parts, step }) => {
+        const compensate = () =>
+          Effect.onError(
+            Effect.mapError(parts.act("undo A", undefined), () => new Stuck({ step: "A" })),
+            () => Effect.die(new Error("its finalizer is broken"))
+          )
+        return Effect.andThen(step("A", { compensate, compensation: { retry: spaced("1 minute", 1) } }), step("B"))
+      })
+      const world = yield* World.make(live, parts())
+      World.whyParked(yield* world.execute)
+      assert.deepStrictEqual(yield* compensationsOf(world), ["A failed 1"])
+    }).pipe(Effect.scoped))
+
+  it.effect("is seen by what it acquired", () =>
+    Effect.gen(function*() {
+      const seen: Array<string> = []
+      const live = World.body(({ parts, step }) => {
+        const compensate = () =>
+          Effect.andThen(
+            Effect.addFinalizer((exit) => Effect.sync(() => seen.push(exit._tag))),
+            Effect.mapError(parts.act("undo A", undefined), () => new Stuck({ step: "A" }))
+          )
+        return Effect.andThen(step("A", { compensate, compensation: { retry: spaced("1 minute", 1) } }), step("B"))
+      })
+      const world = yield* World.make(live, parts())
+      assert.deepStrictEqual(World.errorOf(yield* world.execute), new Refused({ step: "B" }))
+      assert.deepStrictEqual(seen, ["Failure", "Success"])
     }).pipe(Effect.scoped))
 })
 

@@ -119,6 +119,7 @@ export interface SagaOptions {
   readonly deadline?: Duration.Input
   readonly onDefect?: "park" | "rollback"
   readonly compensation?: unknown
+  readonly compensationError?: Schema.Top
   readonly published?: Saga.Published
 }
 
