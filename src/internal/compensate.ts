@@ -65,9 +65,11 @@ export const start = (core: Core.Core, held: Held, cause: Cause.Cause<unknown>, 
   const begins = held.status === "held"
   held.status = "running"
   core.compensating++
-  if (begins) Core.record(core, { _tag: "CompensationStarted", at: Core.now(core), ...held.ref })
-  // Of one that was begun before: what let it go on, perhaps a person, comes before its next act.
-  Core.onceDurable(core, () => takeUp(undo))
+  Core.emit(core, () => {
+    if (begins) Core.record(core, { _tag: "CompensationStarted", at: Core.now(core), ...held.ref })
+    // Of one that was begun before: what let it go on, perhaps a person, comes before its next act.
+    Core.onceDurable(core, () => takeUp(undo))
+  })
 }
 
 /**

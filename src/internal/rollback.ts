@@ -1,38 +1,40 @@
 /**
- * Undoing what is held, as a scope closes its finalizers: in reverse order of completion, or together.
+ * Undoing what is held: compensations as finalizers of a real scope, closed in reverse order of completion or together.
  *
- * One roll-back is one run of `run`, a chain of calls in the driving fiber: a real scope would be a fiber of its own
- * that waits for each compensation. It never touches the body, and relies on the order in which what it gets was
- * recorded; what one compensation does is `compensate`'s.
+ * One roll-back is one run of `run`, beside the driving fiber: it records through the core and never touches the body.
+ * It relies on the order in which what it gets was recorded; what one compensation does is `compensate`'s.
  *
  * @since 0.1.0
  */
 import type * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Scope from "effect/Scope"
 import type * as Journal from "../Journal.ts"
 import * as Compensate from "./compensate.ts"
 import type { Held } from "./compensate.ts"
-import * as Core from "./core.ts"
+import type * as Core from "./core.ts"
 
 /**
- * Undoes what is held, the last recorded first, or all at once. Calls back when each has succeeded or failed for good.
+ * Runs what is held, the last recorded first, or all at once. Ends when each has succeeded or failed for good.
  *
  * **Details**
  *
- * After one that failed and says `halt`, none begins that had not begun. What follows is an event of its own, even
- * where there is nothing to undo: the body runs after it.
+ * After one that failed and says `halt`, none begins that had not begun.
  *
  * @category running
  * @since 0.1.0
  */
-export const run = (
-  core: Core.Core,
-  held: ReadonlyArray<Held>,
-  cause: Cause.Cause<unknown>,
-  then: () => void
-): void => {
-  const halted = held.some((one) => halts(core, one))
-  goOn({ core, held, cause, then, halted, left: held.length, running: 0 })
-}
+export const run = Effect.fnUntraced(
+  function*(core: Core.Core, held: ReadonlyArray<Held>, cause: Cause.Cause<unknown>) {
+    const scope = Scope.makeUnsafe(core.handler.definition.compensation)
+    const undoing: Undoing = { core, cause, halted: held.some((one) => halts(core, one)) }
+    for (const one of held) {
+      if (!isSettled(one)) yield* Scope.addFinalizerExit(scope, () => finalizer(undoing, one))
+    }
+    yield* Scope.close(scope, Exit.failCause(cause))
+  }
+)
 
 /**
  * Whether nothing is left to do for it.
@@ -68,29 +70,19 @@ export const unresolved = (held: Iterable<Held>): Array<Journal.Unresolved> => {
 
 interface Undoing {
   readonly core: Core.Core
-  readonly held: ReadonlyArray<Held>
   readonly cause: Cause.Cause<unknown>
-  readonly then: () => void
   halted: boolean
-  /** How many it has not come to: those that were recorded first. */
-  left: number
-  running: number
 }
 
-const goOn = (undoing: Undoing): void => {
-  const { cause, core, held } = undoing
-  const parallel = core.handler.definition.compensation === "parallel"
-  while (undoing.left > 0 && (parallel || undoing.running === 0)) {
-    const one = held[--undoing.left]!
-    if (one.status !== "running" && (undoing.halted || one.status !== "held")) continue
-    undoing.running++
+const finalizer = (undoing: Undoing, one: Held): Effect.Effect<void> => {
+  const { cause, core, halted } = undoing
+  if (one.status !== "running" && (halted || one.status !== "held")) return Effect.void
+  return Effect.callback((resume) =>
     Compensate.start(core, one, cause, () => {
-      undoing.running--
       if (halts(core, one)) undoing.halted = true
-      goOn(undoing)
+      resume(Effect.void)
     })
-  }
-  if (undoing.running === 0) Core.emit(core, undoing.then)
+  )
 }
 
 const halts = (core: Core.Core, one: Held): boolean => one.status === "failed" && Compensate.halts(core, one)

@@ -41,7 +41,7 @@ export const goOn = (run: Run.Run, why: Journal.RollbackCause, cause: Cause.Caus
   core.seal = { _tag: "Rollback" }
   run.body.close()
   run.rollingBack = true
-  Rollback.run(core, [...run.held.values()], cause, () => {
+  undo(run, [...run.held.values()], cause, () => {
     run.rollingBack = false
     if (Rollback.unresolved(run.held.values()).length > 0) {
       return Run.finishPark(run, { _tag: "CompensationFailed" })
@@ -60,7 +60,7 @@ export const scope = (run: Run.Run, task: Run.ScopeTask): void => {
   const { core } = run
   task.phase = "running"
   const range = [...run.held.values()].filter((_) => inScope(_.asked, task.scope))
-  Rollback.run(core, range, task.cause, () => {
+  undo(run, range, task.cause, () => {
     if (!range.every(Rollback.isSettled)) {
       task.phase = "ready"
       return Run.park(run, { _tag: "CompensationFailed" })
@@ -124,7 +124,7 @@ export const steps = (run: Run.Run, task: Run.StepsTask): void => {
   const { core } = run
   task.phase = "running"
   const range = [...run.held.values()].filter((_) => task.steps.includes(_.key))
-  Rollback.run(core, range, Cause.empty, () => {
+  undo(run, range, Cause.empty, () => {
     if (!range.every(Rollback.isSettled)) {
       task.phase = "ready"
       return Run.park(run, { _tag: "CompensationFailed" })
@@ -283,3 +283,14 @@ const hasActed = (run: Run.Run, scope: string): boolean => {
 }
 
 const inScope = (asked: Asked, scope: string): boolean => Journal.isWithin(asked.scope, scope)
+
+const undo = (
+  run: Run.Run,
+  range: ReadonlyArray<Held>,
+  cause: Cause.Cause<unknown>,
+  then: () => void
+): void => {
+  // Also nothing at all: what follows is an event of its own, after which the body runs.
+  if (range.every(Rollback.isSettled)) return Core.emit(run.core, then)
+  Core.fork(run.core, run.core.waits, Rollback.run(run.core, range, cause), run.core.context, then)
+}
