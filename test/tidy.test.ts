@@ -6,6 +6,7 @@
 import * as fs from "node:fs"
 import { type ExportNamedDeclaration, Visitor } from "oxc-parser"
 import { describe, expect, it } from "vitest"
+import { mutants } from "./mutation/mutants.ts"
 import { at, docAbove, imports, readSources, resolveImport, root, type Source } from "./utils/sources.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -245,6 +246,16 @@ describe("text", () => {
 
   it("documents every public export, with its category and since when", () => {
     expect(src.filter((source) => !isInternal(source.path) && !isIndex(source.path)).flatMap(undocumented)).toEqual([])
+  })
+})
+
+describe("known bugs", () => {
+  it("stand where they are planted", () => {
+    const lost = mutants.filter(({ file, find }) => {
+      const { text } = src.find(({ path }) => path === file) ?? { text: "" }
+      return text.split(find).length !== 2
+    })
+    expect(lost.map(({ bug, file }) => `${file} has no one place for: ${bug}`)).toEqual([])
   })
 })
 

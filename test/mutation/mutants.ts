@@ -42,8 +42,8 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     bug: "compensations run in the order of their steps",
     file: "src/internal/rollback.ts",
-    find: "held[--undoing.left]!",
-    replace: "held[held.length - undoing.left--]!",
+    find: "    for (const one of held) {\n      if (!isSettled(one)) yield* Scope",
+    replace: "    for (const one of held.toReversed()) {\n      if (!isSettled(one)) yield* Scope",
     tests: rollback
   },
   {
@@ -162,8 +162,8 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     bug: "a halt is forgotten when the process dies",
     file: "src/internal/rollback.ts",
-    find: "const halted = held.some((one) => halts(core, one))",
-    replace: "const halted = false",
+    find: "halted: held.some((one) => halts(core, one))",
+    replace: "halted: false",
     tests: inspector
   },
   {
@@ -296,8 +296,8 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     bug: "a cancel is read before what the event before it leads to",
     file: "src/internal/executor.ts",
-    find: "    yield* Intake.quiesce(run)\n    if (!driver.mailDue) continue",
-    replace: "    if (!driver.mailDue) continue",
+    find: "    () => Intake.quiesce(run)\n  )\n  return Eager.again(",
+    replace: "    () => driver.mailDue ? undefined : Intake.quiesce(run)\n  )\n  return Eager.again(",
     tests: ["test/semantics/endings.test.ts"]
   },
   {
@@ -310,8 +310,8 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     bug: "a signal stays in the inbox when it is received",
     file: "src/internal/executor.ts",
-    find: "...(answered === undefined ? undefined : { answered })",
-    replace: "",
+    find: "    row,\n    answered,\n    tell\n",
+    replace: "    row,\n    tell\n",
     tests: signals
   },
   {
@@ -472,8 +472,8 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     bug: "the end of a child is not told to its parent",
     file: "src/internal/executor.ts",
-    find: "...(told === undefined ? undefined : { tell: told })",
-    replace: "",
+    find: "  const tell = telling(run)\n",
+    replace: "  const tell = undefined as ReturnType<typeof telling>\n",
     tests: children
   },
   {
