@@ -144,13 +144,7 @@ const attempt = (undo: Undo): void => {
     return Core.intercepted(core, act, compensation.run(held.value, cause))
   })
   const own = Waits.provide(context(core, held, heart), waits)
-  Core.attempt(
-    core,
-    Effect.scoped(effect as Effect.Effect<unknown, unknown>),
-    { timeout, silence },
-    own,
-    (outcome) => afterAttempt(undo, outcome, heart, own)
-  )
+  Core.attempt(core, effect, { timeout, silence }, own, (outcome) => afterAttempt(undo, outcome, heart, own))
 }
 
 const context = (core: Core.Core, held: Held, heart?: Heartbeat.Heart): Context.Context<never> =>
