@@ -11,6 +11,7 @@ interface About {
 
 const colours: Readonly<Record<string, string>> = {
   "effect-saga": "#0969da",
+  young: "#54aeff",
   group: "#8c959f",
   commit: "#8c959f",
   dbos: "#d4a72c",
@@ -19,7 +20,7 @@ const colours: Readonly<Record<string, string>> = {
 }
 
 const width = 860
-const left = 300
+const left = 330
 const right = 110
 const bar = 17
 

@@ -54,6 +54,8 @@ interface Entrant {
   readonly file: string
   readonly env: Readonly<Record<string, string>>
   readonly recovers: boolean
+  /** Of Node. */
+  readonly flags?: ReadonlyArray<string>
 }
 
 const absurdSql = process.env["ABSURD_SQL"]
@@ -61,8 +63,9 @@ if (absurdSql === undefined) {
   console.log("Absurd is left out: its schema is no part of its npm package; name its file absurd.sql by ABSURD_SQL")
 }
 
-const entrants = ([
+const entrants: ReadonlyArray<Entrant> = ([
   { name: "effect-saga", file: "saga.ts", env: {}, recovers: true },
+  { name: "young", file: "saga.ts", env: {}, recovers: false, flags: ["--no-allocation-site-pretenuring"] },
   ...(values.against === undefined
     ? []
     : [{ name: "before", file: path.resolve(values.against, "bench/contenders/saga.ts"), env: {}, recovers: true }]),
@@ -77,6 +80,7 @@ const entrants = ([
 
 const titles: Readonly<Record<string, string>> = {
   "effect-saga": "effect-saga",
+  young: "effect-saga, node --no-allocation-site-pretenuring",
   before: `effect-saga in ${values.against}`,
   group: "limit: six appends by hand, group commit",
   commit: "limit: six appends by hand, a commit each",
@@ -136,7 +140,11 @@ const message = <A>(child: ChildProcess, key: string, limit: number): Promise<A>
 const start = (entrant: Entrant, task: Task, env: Readonly<Record<string, string>> = {}): ChildProcess => {
   const child = fork(path.resolve(here, "contenders", entrant.file), {
     // As users run it; but what fills a database first holds it in memory.
-    execArgv: ["--expose-gc", ...(task.kind === "extra" ? ["--max-old-space-size=8192"] : [])],
+    execArgv: [
+      "--expose-gc",
+      ...(entrant.flags ?? []),
+      ...(task.kind === "extra" ? ["--max-old-space-size=8192"] : [])
+    ],
     env: { ...process.env, ...entrant.env, ...env, BENCH_TASK: JSON.stringify(task), NODE_ENV: "production" },
     stdio: ["ignore", "ignore", "inherit", "ipc"]
   })
