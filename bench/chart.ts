@@ -56,19 +56,18 @@ export const chart = (cells: ReadonlyArray<Cell>, about: About): string => {
       parts.push(text(Math.max(at(rate), Number(to)) + 6, y - 4, rate >= 100 ? rate.toFixed(0) : rate.toFixed(1)))
     }
   }
-  y += 26
   const versions = Object.entries(about.versions).map(([name, version]) => `${name} ${version}`).join(", ")
-  parts.push(
-    text(
-      16,
-      y,
-      `${about.date}, ${about.command}; PostgreSQL ${about.postgres}, durable, ${about.cores} cores shared with ` +
-        "the client; the line: least to most of the rounds",
-      "class=\"small\""
-    )
-  )
-  parts.push(text(16, y + 15, versions, "class=\"small\""))
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${y + 28}" role="img">
+  const notes = [
+    `${about.date}, ${about.command}; the line: least to most of the rounds`,
+    `PostgreSQL ${about.postgres}, durable, ${about.cores} cores shared with the client`,
+    versions
+  ]
+  y += 11
+  for (const note of notes) {
+    y += 15
+    parts.push(text(16, y, note, "class=\"small\""))
+  }
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${y + 13}" role="img">
 <style>
 text{font:12px system-ui,sans-serif;fill:#1f2328}
 .title{font-size:15px;font-weight:600}

@@ -87,6 +87,15 @@ describe("README.md", () => {
     assert.deepStrictEqual(made, [])
   })
 
+  it("has the numbers of the chart", () => {
+    const chart = fs.readFileSync(path.join(root, "bench/chart.svg"), "utf8")
+    const drawn = [...chart.matchAll(/>([\d.]+)<\/text>/g)].map(([, number]) => number)
+    const table = readme.slice(readme.indexOf("| sagas of five steps a second |")).split("\n\n")[0]!
+    const numbers = table.split("\n").slice(2).flatMap((row) => row.split("|").slice(2, -1).map((cell) => cell.trim()))
+    assert.strictEqual(numbers.length, 20)
+    assert.deepStrictEqual(numbers.filter((number) => !drawn.includes(number)), [])
+  })
+
   it("quotes what an example prints", () => {
     const printed = readSources("examples").flatMap(({ text }) => text.split("\n").map((line) => line.slice(3)))
     const quoted = blocks("text").flatMap((text) => text.trimEnd().split("\n"))
