@@ -11,7 +11,6 @@ interface About {
 
 const colours: Readonly<Record<string, string>> = {
   "effect-saga": "#0969da",
-  young: "#54aeff",
   group: "#8c959f",
   commit: "#8c959f",
   dbos: "#d4a72c",
@@ -20,7 +19,7 @@ const colours: Readonly<Record<string, string>> = {
 }
 
 const width = 860
-const left = 330
+const left = 300
 const right = 110
 const bar = 17
 

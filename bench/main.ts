@@ -54,8 +54,6 @@ interface Entrant {
   readonly file: string
   readonly env: Readonly<Record<string, string>>
   readonly recovers: boolean
-  /** Of Node. */
-  readonly flags?: ReadonlyArray<string>
 }
 
 const absurdSql = process.env["ABSURD_SQL"]
@@ -65,7 +63,6 @@ if (absurdSql === undefined) {
 
 const entrants: ReadonlyArray<Entrant> = ([
   { name: "effect-saga", file: "saga.ts", env: {}, recovers: true },
-  { name: "young", file: "saga.ts", env: {}, recovers: false, flags: ["--no-allocation-site-pretenuring"] },
   ...(values.against === undefined
     ? []
     : [{ name: "before", file: path.resolve(values.against, "bench/contenders/saga.ts"), env: {}, recovers: true }]),
@@ -80,7 +77,6 @@ const entrants: ReadonlyArray<Entrant> = ([
 
 const titles: Readonly<Record<string, string>> = {
   "effect-saga": "effect-saga",
-  young: "effect-saga, node --no-allocation-site-pretenuring",
   before: `effect-saga in ${values.against}`,
   group: "limit: six appends by hand, group commit",
   commit: "limit: six appends by hand, a commit each",
@@ -142,7 +138,6 @@ const start = (entrant: Entrant, task: Task, env: Readonly<Record<string, string
     // As users run it; but what fills a database first holds it in memory.
     execArgv: [
       "--expose-gc",
-      ...(entrant.flags ?? []),
       ...(task.kind === "extra" ? ["--max-old-space-size=8192"] : [])
     ],
     env: { ...process.env, ...entrant.env, ...env, BENCH_TASK: JSON.stringify(task), NODE_ENV: "production" },

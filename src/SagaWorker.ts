@@ -21,6 +21,7 @@ import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as ExecutionId from "./ExecutionId.ts"
 import * as Alarm from "./internal/alarm.ts"
+import type { Blank } from "./internal/blank.ts"
 import type { Limits } from "./internal/core.ts"
 import type { Handler } from "./internal/engine.ts"
 import * as Executor from "./internal/executor.ts"
@@ -210,6 +211,7 @@ export const make = Effect.fnUntraced(function*(
     if (registered === undefined || stopping || !lease.holds()) return undefined
     const worker = lease.worker()
     const one = Executor.make({
+      ...blank,
       id,
       handler: registered.handler,
       context: registered.context,
@@ -433,6 +435,20 @@ export const make = Effect.fnUntraced(function*(
 // ---------------------------------------------------------------------------------------------------------------------
 // internal
 // ---------------------------------------------------------------------------------------------------------------------
+
+const blank: Blank<Executor.Options> = {
+  id: undefined,
+  handler: undefined,
+  context: undefined,
+  limits: undefined,
+  store: undefined,
+  writer: undefined,
+  worker: undefined,
+  starting: undefined,
+  mayAct: undefined,
+  token: undefined,
+  from: undefined
+}
 
 const readConfig = Effect.fnUntraced(function*(options: Options) {
   const millis = (input: Duration.Input): number => Duration.toMillis(Duration.fromInputUnsafe(input))

@@ -21,6 +21,7 @@ const ranks: ReadonlyArray<ReadonlyArray<string>> = [
     "SagaMetrics",
     "internal/limits",
     "internal/heap",
+    "internal/blank",
     "internal/codec",
     "internal/eager",
     "internal/registry",

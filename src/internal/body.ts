@@ -18,6 +18,7 @@ import * as Random from "effect/Random"
 import * as Scheduler from "effect/Scheduler"
 import * as Tracer from "effect/Tracer"
 import * as Execution from "../Execution.ts"
+import { type Blank, extend } from "./blank.ts"
 
 /**
  * A request of the body, waiting for its answer.
@@ -109,11 +110,13 @@ export const make = (
     if (!driving) options.onActivity()
   }
   const scheduler: Scheduler.Scheduler = {
+    ...blankScheduler,
     executionMode: "async",
     shouldYield: (fiber) => fiber.currentOpCount >= fiber.cache.maxOpsBeforeYield,
     makeDispatcher: () => {
       const owner = paths.current()
       return {
+        ...blankDispatcher,
         scheduleTask: (task) => {
           tasks.push(() => paths.runTask(owner, task))
           active()
@@ -151,6 +154,7 @@ export const make = (
         return active()
       }
       const made: Asked = {
+        ...blankAsked,
         request,
         name,
         path: place.path,
@@ -167,6 +171,7 @@ export const make = (
     })
 
   const clock: Clock.Clock = {
+    ...blankClock,
     currentTimeMillisUnsafe: () => time,
     currentTimeMillis: Effect.sync(() => time),
     currentTimeNanosUnsafe: () => BigInt(Math.round(time)) * 1_000_000n,
@@ -184,6 +189,7 @@ export const make = (
   }
 
   const execution: Execution.Execution["Service"] = {
+    ...blankExecution,
     id: options.id,
     ask,
     openScope: (outer, fiber) => {
@@ -194,25 +200,28 @@ export const make = (
     executed: options.executed
   }
   const waiting: Execution.Waiting["Service"] = {
+    ...blankWaiting,
     sleep: (name, until, fiber) => Effect.orDie(Effect.asVoid(ask({ _tag: "Timer", name, until }, fiber)))
   }
   const inbox: Execution.Inbox["Service"] = {
+    ...blankInbox,
     receive: (request, fiber) => Effect.orDie(ask(request, fiber)) as Effect.Effect<Execution.Received>
   }
 
   return {
+    ...blank,
     start: (body, context) => {
       driving = true
       const tracer = Context.get(context, Tracer.Tracer)
-      const own = context.pipe(
-        Context.add(Execution.Execution, execution),
-        Context.add(Execution.Waiting, waiting),
-        Context.add(Execution.Inbox, inbox),
-        Context.add(Clock.Clock, clock),
-        Context.add(Random.Random, seededRandom(options.id)),
-        Context.add(Scheduler.Scheduler, scheduler),
-        Context.add(Tracer.Tracer, Tracer.make({ span: (_) => tracer.span(_), context: paths.watch(tracer.context) }))
-      )
+      const own = extend(context, (put) => {
+        put(Execution.Execution, execution)
+        put(Execution.Waiting, waiting)
+        put(Execution.Inbox, inbox)
+        put(Clock.Clock, clock)
+        put(Random.Random, seededRandom(options.id))
+        put(Scheduler.Scheduler, scheduler)
+        put(Tracer.Tracer, Tracer.make({ span: (_) => tracer.span(_), context: paths.watch(tracer.context) }))
+      })
       root = Effect.runForkWith(own as Context.Context<unknown>)(body)
       driving = false
       return own
@@ -319,13 +328,77 @@ interface FiberInfo {
   forking: Region | undefined
 }
 
+interface Paths {
+  readonly current: () => FiberInfo | undefined
+  /** A task of a dispatcher: what starts in it was forked by the dispatcher's fiber. */
+  readonly runTask: (owner: FiberInfo | undefined, task: () => void) => void
+  readonly watch: (inner: Tracer.Tracer["context"]) => NonNullable<Tracer.Tracer["context"]>
+  /** Where a request of this fiber stands; refused where two forks of one region ask for one step. */
+  readonly place: (fiber: Fiber.Fiber<unknown, unknown>, step: string | undefined, counted: string) => Place
+}
+
 type Place =
   | { readonly _tag: "Placed"; readonly path: string; readonly occurrence: number }
   | { readonly _tag: "Refused"; readonly reason: string }
 
+const blank: Blank<Body> = {
+  start: undefined,
+  drive: undefined,
+  takeAsked: undefined,
+  takeWithdrawn: undefined,
+  deliver: undefined,
+  exit: undefined,
+  violation: undefined,
+  setTime: undefined,
+  close: undefined
+}
+const blankAsked: Blank<Asked> = {
+  request: undefined,
+  name: undefined,
+  path: undefined,
+  occurrence: undefined,
+  scope: undefined,
+  context: undefined,
+  withdrawn: undefined,
+  answered: undefined,
+  answer: undefined
+}
+const blankClock: Blank<Clock.Clock> = {
+  currentTimeMillisUnsafe: undefined,
+  currentTimeMillis: undefined,
+  currentTimeNanosUnsafe: undefined,
+  currentTimeNanos: undefined,
+  monotonicTimeNanosUnsafe: undefined,
+  monotonicTimeNanos: undefined,
+  sleep: undefined
+}
+const blankScheduler: Blank<Scheduler.Scheduler> = {
+  executionMode: undefined,
+  shouldYield: undefined,
+  makeDispatcher: undefined
+}
+const blankExecution: Blank<Execution.Execution["Service"]> = {
+  id: undefined,
+  ask: undefined,
+  openScope: undefined,
+  executed: undefined
+}
+const blankInfo: Blank<FiberInfo> = {
+  fiber: undefined,
+  path: undefined,
+  region: undefined,
+  counts: undefined,
+  children: undefined,
+  forking: undefined
+}
+const blankWaiting: Blank<Execution.Waiting["Service"]> = { sleep: undefined }
+const blankInbox: Blank<Execution.Inbox["Service"]> = { receive: undefined }
+const blankDispatcher: Blank<Scheduler.SchedulerDispatcher> = { scheduleTask: undefined, flush: undefined }
+const blankPaths: Blank<Paths> = { current: undefined, runTask: undefined, watch: undefined, place: undefined }
+
 const evaluate = "~effect/Effect/evaluate"
 
-const makePaths = () => {
+const makePaths = (): Paths => {
   const infos = new WeakMap<Fiber.Fiber<unknown, unknown>, FiberInfo>()
   /** The fiber that is being evaluated; nested evaluations restore it. */
   let current: FiberInfo | undefined
@@ -352,14 +425,14 @@ const makePaths = () => {
     const parent = region?.parent
     const index = parent === undefined ? 0 : parent.children++
     const path = parent === undefined ? "" : parent.path === "" ? `${index}` : `${parent.path}.${index}`
-    const info: FiberInfo = { fiber, path, region, counts: new Map(), children: 0, forking: undefined }
+    const info: FiberInfo = { ...blankInfo, fiber, path, region, counts: new Map(), children: 0, forking: undefined }
     infos.set(fiber, info)
     return info
   }
 
   return {
+    ...blankPaths,
     current: () => current ?? last,
-    /** A task of a dispatcher: what starts in it was forked by the dispatcher's fiber. */
     runTask: (owner: FiberInfo | undefined, task: () => void): void => {
       const outer = current
       const before = last
@@ -383,7 +456,6 @@ const makePaths = () => {
         last = info
       }
     },
-    /** Where a request of this fiber stands; refused where two forks of one region ask for one step. */
     place: (fiber: Fiber.Fiber<unknown, unknown>, step: string | undefined, counted: string): Place => {
       const info = infos.get(fiber)
       if (info === undefined) {

@@ -25,6 +25,7 @@ import * as Journal from "../Journal.ts"
 import type { ParkReason } from "../SagaError.ts"
 import * as Step from "../Step.ts"
 import * as Attempt from "./attempt.ts"
+import { type Blank, extend } from "./blank.ts"
 import type { Asked } from "./body.ts"
 import type { Eager } from "./eager.ts"
 import type { Handler } from "./engine.ts"
@@ -182,7 +183,13 @@ export interface Core {
 export const make = (
   options: Pick<Core, "id" | "handler" | "context" | "limits" | "mayAct" | "starting">
 ): Core => ({
-  ...options,
+  ...blank,
+  id: options.id,
+  handler: options.handler,
+  context: options.context,
+  limits: options.limits,
+  mayAct: options.mayAct,
+  starting: options.starting,
   clock: Context.get(options.context, Clock.Clock),
   intercept: Context.get(options.context, Execution.Interceptor),
   bodyContext: undefined,
@@ -423,15 +430,17 @@ export const stepContext = (
   attempt: number,
   stepKey = key
 ): Context.Context<never> =>
-  Context.add(outerContext(core, asked), Step.StepContext, {
-    execution: core.id,
-    step: asked.name,
-    key,
-    stepKey,
-    attempt,
-    epoch: core.epoch,
-    heart
-  })
+  extend(outerContext(core, asked), (put) =>
+    put(Step.StepContext, {
+      ...blankStep,
+      execution: core.id,
+      step: asked.name,
+      key,
+      stepKey,
+      attempt,
+      epoch: core.epoch,
+      heart
+    }))
 
 /**
  * What a compensation and its check run with: that of its step, with a key of its own, beside the one under which its
@@ -552,6 +561,51 @@ export const check = (core: Core, json: Schema.Json): Result.Result<Schema.Json,
 // ---------------------------------------------------------------------------------------------------------------------
 // internal
 // ---------------------------------------------------------------------------------------------------------------------
+
+const blank: Blank<Core> = {
+  id: undefined,
+  handler: undefined,
+  context: undefined,
+  clock: undefined,
+  intercept: undefined,
+  limits: undefined,
+  starting: undefined,
+  bodyContext: undefined,
+  generation: undefined,
+  epoch: undefined,
+  at: undefined,
+  pending: undefined,
+  onDurable: undefined,
+  rowChanged: undefined,
+  mustFlush: undefined,
+  seal: undefined,
+  undoPending: undefined,
+  draining: undefined,
+  pivotPassed: undefined,
+  events: undefined,
+  wake: undefined,
+  mayAct: undefined,
+  leave: undefined,
+  left: undefined,
+  onDefect: undefined,
+  attempts: undefined,
+  lingering: undefined,
+  waits: undefined,
+  sleepers: undefined,
+  mailbox: undefined,
+  receivers: undefined,
+  compensating: undefined,
+  beating: undefined
+}
+const blankStep: Blank<typeof Step.StepContext["Service"]> = {
+  execution: undefined,
+  step: undefined,
+  key: undefined,
+  stepKey: undefined,
+  attempt: undefined,
+  epoch: undefined,
+  heart: undefined
+}
 
 const beside = <A, E>(
   fibers: Set<Fiber.Fiber<unknown, unknown>>,

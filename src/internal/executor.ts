@@ -21,6 +21,7 @@ import * as Journal from "../Journal.ts"
 import { describe } from "../SagaError.ts"
 import type { Append, SagaStore, StoreError } from "../SagaStore.ts"
 import * as Attempt from "./attempt.ts"
+import type { Blank } from "./blank.ts"
 import type * as Body from "./body.ts"
 import * as Core from "./core.ts"
 import * as Eager from "./eager.ts"
@@ -102,6 +103,7 @@ export const make = (options: Options): Live => {
   const { from } = options
   const core = Core.make(options)
   const driver: Driver = {
+    ...blank,
     options,
     run: Run.make({
       core,
@@ -120,6 +122,7 @@ export const make = (options: Options): Live => {
   }
   const ended = Deferred.makeUnsafe<Run.Ending>()
   const live: Live = {
+    ...blankLive,
     id: core.id,
     handler: options.handler,
     payload: from._tag === "Start" ? from.create.payload : undefined,
@@ -182,6 +185,31 @@ interface Driver {
   suspending: number | undefined
   /** It continues as new with the next append. */
   continuing: boolean
+}
+
+const blank: Blank<Driver> = {
+  options: undefined,
+  run: undefined,
+  started: undefined,
+  abandoned: undefined,
+  durableEnd: undefined,
+  fiber: undefined,
+  mailDue: undefined,
+  suspending: undefined,
+  continuing: undefined
+}
+const blankLive: Blank<Live> = {
+  id: undefined,
+  handler: undefined,
+  payload: undefined,
+  run: undefined,
+  ending: undefined,
+  started: undefined,
+  ended: undefined,
+  lingering: undefined,
+  notify: undefined,
+  drain: undefined,
+  abandon: undefined
 }
 
 /** An end that was decided, and is not durable, is none: whoever claims the execution next decides it again. */
@@ -321,12 +349,14 @@ const act = (driver: Driver): Eager.Eager => {
   if (now.length > 0) {
     run.startNow = []
     start(run, now)
+    now.length = 0
   }
   if (run.startDurable.length === 0 && !run.core.mustFlush) return
   const durable = run.startDurable
   run.startDurable = []
   return flush(driver, () => {
     if (run.ending === undefined) start(run, durable)
+    durable.length = 0
   })
 }
 

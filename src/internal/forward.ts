@@ -18,6 +18,7 @@ import * as Journal from "../Journal.ts"
 import type { ParkReason } from "../SagaError.ts"
 import { TimedOut } from "../Step.ts"
 import * as Attempt from "./attempt.ts"
+import type { Blank } from "./blank.ts"
 import type { Asked } from "./body.ts"
 import * as Children from "./children.ts"
 import * as Core from "./core.ts"
@@ -96,6 +97,7 @@ export const stepTask = (
   known: Journal.StepState | undefined,
   quiet = false
 ): StepTask => ({
+  ...blank,
   _tag: "Step",
   key,
   asked,
@@ -232,6 +234,22 @@ export const leave = (task: Task): void => task.cancelWait?.()
 // ---------------------------------------------------------------------------------------------------------------------
 // internal: attempts
 // ---------------------------------------------------------------------------------------------------------------------
+
+const blank: Blank<StepTask> = {
+  _tag: undefined,
+  key: undefined,
+  asked: undefined,
+  request: undefined,
+  ref: undefined,
+  phase: undefined,
+  history: undefined,
+  refusals: undefined,
+  heartbeat: undefined,
+  recovered: undefined,
+  quiet: undefined,
+  schedule: undefined,
+  cancelWait: undefined
+}
 
 const context = ({ core }: Settler, task: StepTask, heart?: Heartbeat.Heart): Context.Context<never> =>
   Core.stepContext(core, task.asked, heart, Core.stepKey(core, task.ref, task.refusals), task.history.length + 1)

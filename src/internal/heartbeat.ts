@@ -13,6 +13,7 @@ import * as Result from "effect/Result"
 import type * as Schema from "effect/Schema"
 import type * as Execution from "../Execution.ts"
 import * as Attempt from "./attempt.ts"
+import type { Blank } from "./blank.ts"
 import type { Held } from "./compensate.ts"
 import * as Core from "./core.ts"
 import type { StepTask } from "./forward.ts"
@@ -56,6 +57,7 @@ interface Beats {
  * @since 0.1.0
  */
 export const make = (core: Core.Core, of: StepTask | Held): Heart => ({
+  ...blank,
   beat,
   before: of.heartbeat?.details,
   core,
@@ -142,6 +144,15 @@ export const isUnwanted = ({ seal, undoPending }: Core.Core, { asked, request }:
 // ---------------------------------------------------------------------------------------------------------------------
 // internal
 // ---------------------------------------------------------------------------------------------------------------------
+
+const blank: Blank<Heart> = {
+  beat: undefined,
+  before: undefined,
+  core: undefined,
+  of: undefined,
+  began: undefined,
+  beats: undefined
+}
 
 /** While its process shuts down an attempt may be cut off any time: then this often, in milliseconds. */
 const pauseWhileDraining = 1_000

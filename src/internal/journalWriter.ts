@@ -18,6 +18,7 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import type { Append, Encoded, StoreError } from "../SagaStore.ts"
+import type { Blank } from "./blank.ts"
 import * as limits from "./limits.ts"
 
 /**
@@ -176,7 +177,7 @@ export const make = Effect.fnUntraced(function*(
   for (let number = 0; number < lanes; number++) yield* Effect.forkScoped(lane(number))
   const enqueue: JournalWriter["send"] = (append, answer) => {
     if (closed) return answer(Exit.interrupt())
-    queue.push({ append, answer })
+    queue.push({ ...blank, append, answer })
     wake()
   }
 
@@ -192,6 +193,8 @@ const lanes = 2
 
 /** Fewer than this are not worth a statement of their own while another one is on its way. */
 const minShare = 8
+
+const blank: Blank<Pending> = { append: undefined, answer: undefined }
 
 interface Pending {
   readonly append: Append

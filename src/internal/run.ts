@@ -15,6 +15,7 @@ import * as Journal from "../Journal.ts"
 import type { ParkReason } from "../SagaError.ts"
 import type { SagaStore, Status, StoreError } from "../SagaStore.ts"
 import * as Attempt from "./attempt.ts"
+import type { Blank } from "./blank.ts"
 import * as Body from "./body.ts"
 import type { Held } from "./compensate.ts"
 import * as Core from "./core.ts"
@@ -179,13 +180,19 @@ export const make = (options: {
   const { core } = options
   const executed = new Map<string, string>()
   const run: Run = {
-    ...options,
+    ...blank,
+    core,
+    handler: options.handler,
+    store: options.store,
+    mode: options.mode,
+    seq: options.seq,
     body: Body.make({
       id: core.id,
       onActivity: () => Core.emit(core, () => {}),
       executed: () => [...executed.values()]
     }),
     settler: {
+      ...blankSettler,
       core,
       settled: (task, exit) => settled(run, task, exit),
       park: (reason) => park(run, reason),
@@ -198,7 +205,7 @@ export const make = (options: {
     held: new Map(),
     commits: [],
     committed: 0,
-    notes: { written: new Set(), unwritten: [], versions: new Map(), unmarked: new Map() },
+    notes: { ...blankNotes, written: new Set(), unwritten: [], versions: new Map(), unmarked: new Map() },
     postponed: [],
     startNow: [],
     startDurable: [],
@@ -392,6 +399,7 @@ export const hold = (
   const { compensation } = task.request
   if (compensation === undefined) return
   run.held.set(task.key, {
+    ...blankHeld,
     key: task.key,
     ref: task.ref,
     asked: task.asked,
@@ -581,6 +589,58 @@ export const finishPark = (run: Run, reason: ParkReason, unresolved = leftUndone
 // ---------------------------------------------------------------------------------------------------------------------
 // internal
 // ---------------------------------------------------------------------------------------------------------------------
+
+const blank: Blank<Run> = {
+  core: undefined,
+  handler: undefined,
+  store: undefined,
+  mode: undefined,
+  seq: undefined,
+  body: undefined,
+  settler: undefined,
+  executed: undefined,
+  open: undefined,
+  intents: undefined,
+  tasks: undefined,
+  held: undefined,
+  commits: undefined,
+  committed: undefined,
+  notes: undefined,
+  postponed: undefined,
+  startNow: undefined,
+  startDurable: undefined,
+  lenient: undefined,
+  status: undefined,
+  received: undefined,
+  parent: undefined,
+  told: undefined,
+  end: undefined,
+  ending: undefined,
+  rollback: undefined,
+  requested: undefined,
+  parks: undefined,
+  continuing: undefined,
+  rollingBack: undefined,
+  deadline: undefined
+}
+const blankNotes: Blank<Notes> = { written: undefined, unwritten: undefined, versions: undefined, unmarked: undefined }
+const blankHeld: Blank<Held> = {
+  key: undefined,
+  ref: undefined,
+  asked: undefined,
+  compensation: undefined,
+  value: undefined,
+  refusals: undefined,
+  status: undefined,
+  history: undefined,
+  heartbeat: undefined,
+  attempted: undefined,
+  timers: undefined,
+  signals: undefined,
+  recovered: undefined,
+  failure: undefined
+}
+const blankSettler: Blank<Forward.Settler> = { core: undefined, settled: undefined, park: undefined, died: undefined }
 
 /** What nobody has received, and nobody will. */
 const undelivered = ({ core }: Run, at: number): void => {

@@ -1,0 +1,35 @@
+/**
+ * Objects that V8 does not take for old ones.
+ *
+ * V8 counts how many objects of a literal survive. Where many executions wait at once, all of them do; from then on it
+ * allocates what this literal makes among the old objects. There a dead one keeps what it refers to, and so the rest of
+ * its execution, until the next full collection. What begins as a copy is not counted. So does what is made for each
+ * execution, or for each step, and refers to others of them: as a copy of a blank that has all its fields.
+ *
+ * @since 0.1.0
+ */
+
+import * as Context from "effect/Context"
+
+/**
+ * An object of this shape without any values.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Blank<A> = { readonly [K in keyof A]-?: undefined }
+
+/**
+ * A context with more services, as one table: each service that `Context.add` adds is an object of one literal.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const extend = (
+  context: Context.Context<never>,
+  add: (put: <I, S>(key: Context.Key<I, S>, service: S) => void) => void
+): Context.Context<never> => {
+  const services = new Map(context.mapUnsafe)
+  add((key, service) => services.set(key.key, service))
+  return Context.makeUnsafe(services)
+}
