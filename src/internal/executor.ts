@@ -349,6 +349,7 @@ const act = (driver: Driver): Eager.Eager => {
   if (now.length > 0) {
     run.startNow = []
     start(run, now)
+    // An array that V8 took for old would keep them: see `blank`.
     now.length = 0
   }
   if (run.startDurable.length === 0 && !run.core.mustFlush) return
