@@ -229,8 +229,7 @@ export const make = Effect.fnUntraced(function*(
     if (wasClaimed) claimed++
     for (const arrived of arrivals.get(id) ?? []) arrived()
     arrivals.delete(id)
-    const fiber = one.run()
-    fiber.addObserver(() => {
+    one.run(() => {
       if (wasClaimed) claimed--
       linger(one)
       if (live.get(id) === one) live.delete(id)

@@ -64,6 +64,7 @@ const ranks: ReadonlyArray<ReadonlyArray<string>> = [
     "internal/child",
     "internal/version",
     "internal/body",
+    "internal/paths",
     "internal/definition",
     "internal/transact"
   ],

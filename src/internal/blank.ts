@@ -33,3 +33,29 @@ export const extend = (
   add((key, service) => services.set(key.key, service))
   return Context.makeUnsafe(services)
 }
+
+/**
+ * A callback for the end of something, which forgets what it has called: whoever keeps the callback may be old.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const once = <A>(f: (value: A) => void): (value: A) => void => {
+  // What is made together with an old object is made old too, closures with what they see; but not a copy.
+  const cell: Cell<A> = { ...emptyCell, f }
+  return (value) => {
+    const then = cell.f
+    cell.f = undefined
+    then?.(value)
+  }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// internal
+// ---------------------------------------------------------------------------------------------------------------------
+
+interface Cell<A> {
+  f: ((value: A) => void) | undefined
+}
+
+const emptyCell: Blank<Cell<never>> = { f: undefined }

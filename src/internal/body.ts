@@ -2,9 +2,8 @@
  * Runs a body on its own dispatcher, and says what it asks.
  *
  * The body's fibers run only while they are driven, to quiescence: between two answers nothing in the body depends on
- * the process. Each fiber has a path (which fork of which fiber it is), found by watching the evaluation of the body's
- * primitives, so that one request has one name in every run. This module knows no journal, no step and no store; it
- * never answers a request itself.
+ * the process. One request has one name in every run: that of its fiber's path. This module knows no journal, no step
+ * and no store; it never answers a request itself.
  *
  * @since 0.1.0
  */
@@ -19,6 +18,7 @@ import * as Scheduler from "effect/Scheduler"
 import * as Tracer from "effect/Tracer"
 import * as Execution from "../Execution.ts"
 import { type Blank, extend } from "./blank.ts"
+import * as Paths from "./paths.ts"
 
 /**
  * A request of the body, waiting for its answer.
@@ -70,6 +70,8 @@ export interface Body {
   readonly setTime: (millis: number) => void
   /** Closes the seam: nothing is asked any more; then interrupts the body. */
   readonly close: () => void
+  /** Nobody drives it any more. */
+  readonly leave: () => void
 }
 
 /**
@@ -78,28 +80,31 @@ export interface Body {
 const driveSize = 2048
 
 /**
+ * What a body needs.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  readonly id: string
+  /** Called when the body did something while it was not driven, which only an effect from outside can cause. */
+  readonly onActivity: () => void
+  /** What the body knows to have happened. */
+  readonly executed: () => ReadonlyArray<string>
+}
+
+/**
  * A body that has not started.
- *
- * **Details**
- *
- * `onActivity` is called when the body did something while it was not driven, which only an effect from outside of any
- * step can cause.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const make = (
-  options: {
-    readonly id: string
-    readonly onActivity: () => void
-    /** What the body knows to have happened. */
-    readonly executed: () => ReadonlyArray<string>
-  }
-): Body => {
-  const paths = makePaths()
-  let tasks: Array<() => void> = []
-  let asked: Array<Asked> = []
-  let withdrawn: Array<Asked> = []
+export const make = (options: Options): Body => {
+  const paths = Paths.make()
+  const seen: Seen = { ...blankSeen, paths, schedule: undefined }
+  const tasks: Array<() => void> = []
+  const asked: Array<Asked> = []
+  const withdrawn: Array<Asked> = []
   let time = 0
   let driving = false
   let closed = false
@@ -109,22 +114,11 @@ export const make = (
   const active = () => {
     if (!driving) options.onActivity()
   }
-  const scheduler: Scheduler.Scheduler = {
-    ...blankScheduler,
-    executionMode: "async",
-    shouldYield: (fiber) => fiber.currentOpCount >= fiber.cache.maxOpsBeforeYield,
-    makeDispatcher: () => {
-      const owner = paths.current()
-      return {
-        ...blankDispatcher,
-        scheduleTask: (task) => {
-          tasks.push(() => paths.runTask(owner, task))
-          active()
-        },
-        flush: () => {}
-      }
-    }
+  const schedule: Seen["schedule"] = (owner, task) => {
+    tasks.push(() => Paths.runTask(paths, owner, task))
+    active()
   }
+  seen.schedule = schedule
 
   const withdraw = (request: Asked): Effect.Effect<void> =>
     Effect.callback<void>((resume) => {
@@ -134,7 +128,7 @@ export const make = (
       request.answer = answer
       if (asked.includes(request)) {
         // Asked and withdrawn before anybody looked: it never existed.
-        asked = asked.filter((_) => _ !== request)
+        asked.splice(asked.indexOf(request), 1)
         request.answered = true
         return resume(Effect.void)
       }
@@ -148,7 +142,7 @@ export const make = (
       const name = requestName(request)
       // A child is a step of the journal, and shares its names.
       const isStep = request._tag === "Step" || request._tag === "Child"
-      const place = paths.place(fiber, isStep ? name : undefined, `${isStep ? "Step" : request._tag}|${name}`)
+      const place = Paths.place(paths, fiber, isStep ? name : undefined, `${isStep ? "Step" : request._tag}|${name}`)
       if (place._tag === "Refused") {
         violation ??= `${name} ${place.reason}`
         return active()
@@ -193,7 +187,7 @@ export const make = (
     id: options.id,
     ask,
     openScope: (outer, fiber) => {
-      const place = paths.place(fiber, undefined, "Scope|")
+      const place = Paths.place(paths, fiber, undefined, "Scope|")
       const own = place._tag === "Refused" ? "" : `${place.path}:${place.occurrence}`
       return outer === "" ? own : `${outer}/${own}`
     },
@@ -212,15 +206,14 @@ export const make = (
     ...blank,
     start: (body, context) => {
       driving = true
-      const tracer = Context.get(context, Tracer.Tracer)
       const own = extend(context, (put) => {
         put(Execution.Execution, execution)
         put(Execution.Waiting, waiting)
         put(Execution.Inbox, inbox)
         put(Clock.Clock, clock)
         put(Random.Random, seededRandom(options.id))
-        put(Scheduler.Scheduler, scheduler)
-        put(Tracer.Tracer, Tracer.make({ span: (_) => tracer.span(_), context: paths.watch(tracer.context) }))
+        put(Scheduler.Scheduler, schedulerOf(seen))
+        put(Tracer.Tracer, tracerOf(Context.get(context, Tracer.Tracer), seen))
       })
       root = Effect.runForkWith(own as Context.Context<unknown>)(body)
       driving = false
@@ -230,24 +223,15 @@ export const make = (
       driving = true
       let ran = 0
       while (tasks.length > 0 && ran < driveSize) {
-        const batch = tasks
-        tasks = []
+        const batch = tasks.splice(0)
         ran += batch.length
         for (const task of batch) task()
       }
       driving = false
       return tasks.length === 0
     },
-    takeAsked: () => {
-      const taken = asked
-      asked = []
-      return taken
-    },
-    takeWithdrawn: () => {
-      const taken = withdrawn
-      withdrawn = []
-      return taken
-    },
+    takeAsked: () => asked.splice(0),
+    takeWithdrawn: () => withdrawn.splice(0),
     deliver: (request, exit) => {
       if (request.answered) return
       request.answered = true
@@ -263,17 +247,20 @@ export const make = (
     close: () => {
       if (closed) return
       closed = true
-      asked = []
-      withdrawn = []
+      asked.length = 0
+      withdrawn.length = 0
       driving = true
       root?.interruptUnsafe()
       let rounds = 0
       while (tasks.length > 0 && rounds++ < driveSize) {
-        const batch = tasks
-        tasks = []
+        const batch = tasks.splice(0)
         for (const task of batch) task()
       }
       driving = false
+    },
+    leave: () => {
+      seen.paths = undefined
+      seen.schedule = undefined
     }
   }
 }
@@ -308,38 +295,42 @@ export const requestName = (request: Execution.Request): string => {
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
-// internal: which fork of which fiber
+// internal
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The forks of one operation of one fiber, for instance of one `Effect.all`. */
-interface Region {
-  readonly parent: FiberInfo
-  /** Which of its forks asked for a step of a name. */
-  readonly names: Map<string, FiberInfo>
+/** What the fibers' own context knows of the body. Effect may keep that context for longer than the body is there. */
+interface Seen {
+  paths: Paths.Paths | undefined
+  schedule: ((owner: Paths.FiberInfo | undefined, task: () => void) => void) | undefined
 }
 
-interface FiberInfo {
-  readonly fiber: Fiber.Fiber<unknown, unknown>
-  readonly path: string
-  readonly region: Region | undefined
-  readonly counts: Map<string, number>
-  children: number
-  /** The region of the operation that it evaluates now. */
-  forking: Region | undefined
-}
+const schedulerOf = (seen: Seen): Scheduler.Scheduler => ({
+  ...blankScheduler,
+  executionMode: "async",
+  shouldYield: (fiber) => fiber.currentOpCount >= fiber.cache.maxOpsBeforeYield,
+  makeDispatcher: () => {
+    const owner = seen.paths?.current ?? seen.paths?.last
+    return {
+      ...blankDispatcher,
+      scheduleTask: (task) => seen.schedule?.(owner, task),
+      flush: () => {}
+    }
+  }
+})
 
-interface Paths {
-  readonly current: () => FiberInfo | undefined
-  /** A task of a dispatcher: what starts in it was forked by the dispatcher's fiber. */
-  readonly runTask: (owner: FiberInfo | undefined, task: () => void) => void
-  readonly watch: (inner: Tracer.Tracer["context"]) => NonNullable<Tracer.Tracer["context"]>
-  /** Where a request of this fiber stands; refused where two forks of one region ask for one step. */
-  readonly place: (fiber: Fiber.Fiber<unknown, unknown>, step: string | undefined, counted: string) => Place
-}
+const tracerOf = (tracer: Tracer.Tracer, seen: Seen): Tracer.Tracer =>
+  Tracer.make({ span: (_) => tracer.span(_), context: Paths.watch(tracer.context, seen) })
 
-type Place =
-  | { readonly _tag: "Placed"; readonly path: string; readonly occurrence: number }
-  | { readonly _tag: "Refused"; readonly reason: string }
+/** The default generator, seeded; made at the first draw, since few bodies draw. */
+const seededRandom = (seed: string): Random.Random => {
+  let made: Random.Random | undefined
+  const get = (): Random.Random =>
+    made ??= Effect.runSync(Random.withSeed(Effect.map(Random.Random, (random) => random), seed))
+  return {
+    nextIntUnsafe: () => get().nextIntUnsafe(),
+    nextDoubleUnsafe: () => get().nextDoubleUnsafe()
+  }
+}
 
 const blank: Blank<Body> = {
   start: undefined,
@@ -350,8 +341,10 @@ const blank: Blank<Body> = {
   exit: undefined,
   violation: undefined,
   setTime: undefined,
-  close: undefined
+  close: undefined,
+  leave: undefined
 }
+const blankSeen: Blank<Seen> = { paths: undefined, schedule: undefined }
 const blankAsked: Blank<Asked> = {
   request: undefined,
   name: undefined,
@@ -383,115 +376,6 @@ const blankExecution: Blank<Execution.Execution["Service"]> = {
   openScope: undefined,
   executed: undefined
 }
-const blankInfo: Blank<FiberInfo> = {
-  fiber: undefined,
-  path: undefined,
-  region: undefined,
-  counts: undefined,
-  children: undefined,
-  forking: undefined
-}
 const blankWaiting: Blank<Execution.Waiting["Service"]> = { sleep: undefined }
 const blankInbox: Blank<Execution.Inbox["Service"]> = { receive: undefined }
 const blankDispatcher: Blank<Scheduler.SchedulerDispatcher> = { scheduleTask: undefined, flush: undefined }
-const blankPaths: Blank<Paths> = { current: undefined, runTask: undefined, watch: undefined, place: undefined }
-
-const evaluate = "~effect/Effect/evaluate"
-
-const makePaths = (): Paths => {
-  const infos = new WeakMap<Fiber.Fiber<unknown, unknown>, FiberInfo>()
-  /** The fiber that is being evaluated; nested evaluations restore it. */
-  let current: FiberInfo | undefined
-  /** The fiber that was evaluated last. */
-  let last: FiberInfo | undefined
-  let rooted = false
-
-  const regionOf = (parent: FiberInfo): Region => parent.forking ??= { parent, names: new Map() }
-
-  /** A fiber seen for the first time: who forked it? */
-  const adopt = (fiber: Fiber.Fiber<unknown, unknown>): FiberInfo => {
-    let region: Region | undefined
-    if (rooted) {
-      // A sibling that just ended makes room for the next one of its region (`Effect.all` with a bounded concurrency).
-      region = last?.region !== undefined && last.fiber.pollUnsafe() !== undefined
-        ? last.region
-        : current !== undefined
-        ? regionOf(current)
-        : last !== undefined
-        ? regionOf(last)
-        : undefined
-    }
-    rooted = true
-    const parent = region?.parent
-    const index = parent === undefined ? 0 : parent.children++
-    const path = parent === undefined ? "" : parent.path === "" ? `${index}` : `${parent.path}.${index}`
-    const info: FiberInfo = { ...blankInfo, fiber, path, region, counts: new Map(), children: 0, forking: undefined }
-    infos.set(fiber, info)
-    return info
-  }
-
-  return {
-    ...blankPaths,
-    current: () => current ?? last,
-    runTask: (owner: FiberInfo | undefined, task: () => void): void => {
-      const outer = current
-      const before = last
-      current = owner
-      last = undefined
-      if (owner !== undefined) owner.forking = undefined
-      task()
-      current = outer
-      last ??= before
-    },
-    watch: (inner: Tracer.Tracer["context"]): NonNullable<Tracer.Tracer["context"]> => (primitive, fiber) => {
-      const info = last?.fiber === fiber ? last : infos.get(fiber) ?? adopt(fiber)
-      const outer = current
-      current = info
-      last = info
-      info.forking = undefined
-      try {
-        return inner === undefined ? primitive[evaluate](fiber) : inner(primitive, fiber)
-      } finally {
-        current = outer
-        last = info
-      }
-    },
-    place: (fiber: Fiber.Fiber<unknown, unknown>, step: string | undefined, counted: string): Place => {
-      const info = infos.get(fiber)
-      if (info === undefined) {
-        return {
-          _tag: "Refused",
-          reason: "was asked by a fiber that is not part of the saga's body: ask for steps in the body itself, " +
-            "in Effect.all or in Effect.forkChild"
-        }
-      }
-      if (step !== undefined) {
-        for (let fork = info; fork.region !== undefined; fork = fork.region.parent) {
-          const other = fork.region.names.get(step)
-          if (other !== undefined && other !== fork) {
-            return {
-              _tag: "Refused",
-              reason: "is the name of two steps in one concurrent region: give each its own name, " +
-                "for instance with the index in it"
-            }
-          }
-          fork.region.names.set(step, fork)
-        }
-      }
-      const occurrence = info.counts.get(counted) ?? 0
-      info.counts.set(counted, occurrence + 1)
-      return { _tag: "Placed", path: info.path, occurrence }
-    }
-  }
-}
-
-/** The default generator, seeded; made at the first draw, since few bodies draw. */
-const seededRandom = (seed: string): Random.Random => {
-  let made: Random.Random | undefined
-  const get = (): Random.Random =>
-    made ??= Effect.runSync(Random.withSeed(Effect.map(Random.Random, (random) => random), seed))
-  return {
-    nextIntUnsafe: () => get().nextIntUnsafe(),
-    nextDoubleUnsafe: () => get().nextDoubleUnsafe()
-  }
-}

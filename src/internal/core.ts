@@ -25,7 +25,7 @@ import * as Journal from "../Journal.ts"
 import type { ParkReason } from "../SagaError.ts"
 import * as Step from "../Step.ts"
 import * as Attempt from "./attempt.ts"
-import { type Blank, extend } from "./blank.ts"
+import { type Blank, extend, once } from "./blank.ts"
 import type { Asked } from "./body.ts"
 import type { Eager } from "./eager.ts"
 import type { Handler } from "./engine.ts"
@@ -620,10 +620,10 @@ const beside = <A, E>(
     return fiber
   }
   fibers.add(fiber)
-  fiber.addObserver((exit) => {
+  fiber.addObserver(once((exit) => {
     fibers.delete(fiber)
     onExit(exit)
-  })
+  }))
   return fiber
 }
 

@@ -51,9 +51,9 @@ export interface Live {
   readonly handler: Handler
   /** JSON text of the payload, for those who start it again; undefined until it is read. */
   payload: string | undefined
-  /** Drives it to its end, or until it leaves; to be called once. */
-  readonly run: () => Fiber.Fiber<void, unknown>
-  /** How it left, once that fiber has ended. */
+  /** Drives it to its end, or until it leaves, and then calls back; to be called once. */
+  readonly run: (onEnd: () => void) => void
+  /** How it left, once that has ended. */
   readonly ending: () => Run.Ending
   /** Completed when its first append is durable, or with why it is not. */
   readonly started: Deferred.Deferred<Run.Ending | undefined>
@@ -126,7 +126,7 @@ export const make = (options: Options): Live => {
     id: core.id,
     handler: options.handler,
     payload: from._tag === "Start" ? from.create.payload : undefined,
-    run: () => Core.runFork(driven, core.context),
+    run: (onEnd) => void Core.runFork(Effect.onExit(driven, () => Effect.sync(onEnd)), core.context),
     ending: () => endingOf(driver),
     started: driver.started,
     ended,
@@ -345,19 +345,11 @@ const readMail = (driver: Driver): Eager.Eager => {
 /** Starts what may start; flushes first where a step is about to act. */
 const act = (driver: Driver): Eager.Eager => {
   const { run } = driver
-  const now = run.startNow
-  if (now.length > 0) {
-    run.startNow = []
-    start(run, now)
-    // An array that V8 took for old would keep them: see `blank`.
-    now.length = 0
-  }
+  if (run.startNow.length > 0) start(run, run.startNow.splice(0))
   if (run.startDurable.length === 0 && !run.core.mustFlush) return
-  const durable = run.startDurable
-  run.startDurable = []
+  const durable = run.startDurable.splice(0)
   return flush(driver, () => {
     if (run.ending === undefined) start(run, durable)
-    durable.length = 0
   })
 }
 
@@ -375,6 +367,7 @@ const stop = (run: Run.Run): void => {
   run.body.close()
   for (const task of run.tasks.values()) if (!Run.undoes(task)) Forward.leave(task)
   for (const fiber of [...run.core.attempts, ...run.core.waits]) fiber.interruptUnsafe()
+  run.body.leave()
 }
 
 /** Nobody should have to poll to learn that a person is needed. */
@@ -404,11 +397,9 @@ const flush = (driver: Driver, then: () => Eager.Eager = constVoid): Eager.Eager
   const { options, run } = driver
   const { core } = run
   if (core.beating !== undefined && core.pending.length > 0 && driver.suspending === undefined) Heartbeat.flush(core)
-  const entries = core.pending
-  const waiters = core.onDurable
-  if (entries.length === 0 && waiters.length === 0) return then()
-  core.pending = []
-  core.onDurable = []
+  if (core.pending.length === 0 && core.onDurable.length === 0) return then()
+  const entries = core.pending.splice(0)
+  const waiters = core.onDurable.splice(0)
   core.mustFlush = false
   if (entries.length === 0) {
     for (const waiter of waiters) waiter()
@@ -547,7 +538,7 @@ const advanceUndo = Effect.fnUntraced(function*(run: Run.Run, why: Journal.Rollb
 /** Nothing new is tried: what waits is settled, what is in flight is awaited. */
 const settleAll = Effect.fnUntraced(function*(run: Run.Run) {
   run.startNow = run.startNow.filter(Run.undoes)
-  run.startDurable = []
+  run.startDurable.length = 0
   for (const task of run.tasks.values()) {
     if (!Run.undoes(task)) yield* Forward.withdraw(run.settler, task) ?? Effect.void
   }

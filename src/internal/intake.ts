@@ -182,8 +182,7 @@ const turn = (run: Run.Run, withdrawn: Array<Body.Asked>): Eager.Again => {
   const asked = body.takeAsked()
   withdrawn.push(...body.takeWithdrawn())
   if (run.postponed.length > 0 && !Undoing.losing(run)) {
-    asked.push(...run.postponed.filter((one) => !one.answered))
-    run.postponed = []
+    asked.push(...run.postponed.splice(0).filter((one) => !one.answered))
   }
   const commit = nextCommit(run)
   if (commit !== undefined) asked.push(commit)

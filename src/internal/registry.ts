@@ -7,6 +7,7 @@
  *
  * @since 0.1.0
  */
+import type { Blank } from "./blank.ts"
 
 /**
  * @category models
@@ -28,22 +29,32 @@ export interface Registry<A> {
  * @since 0.1.0
  */
 export const make = <A>(): Registry<A> => {
-  const places = new Map<string, Array<A>>()
+  const places = new Map<string, Place<A>>()
   const leave = (id: string): void => {
     const place = places.get(id)
     if (place === undefined) return
-    place.length = 0
+    place.one = undefined
     places.delete(id)
   }
   return {
     size: () => places.size,
-    get: (id) => places.get(id)?.[0],
+    get: (id) => places.get(id)?.one,
     has: (id) => places.has(id),
-    values: () => [...places.values()].flat(),
+    values: () => Array.from(places.values(), ({ one }) => one!),
     set: (id, one) => {
       leave(id)
-      places.set(id, [one])
+      places.set(id, { ...empty, one })
     },
     delete: leave
   }
 }
+
+// ---------------------------------------------------------------------------------------------------------------------
+// internal
+// ---------------------------------------------------------------------------------------------------------------------
+
+interface Place<A> {
+  one: A | undefined
+}
+
+const empty: Blank<Place<never>> = { one: undefined }

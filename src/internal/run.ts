@@ -187,6 +187,7 @@ export const make = (options: {
     mode: options.mode,
     seq: options.seq,
     body: Body.make({
+      ...blankBody,
       id: core.id,
       onActivity: () => Core.emit(core, () => {}),
       executed: () => [...executed.values()]
@@ -640,6 +641,7 @@ const blankHeld: Blank<Held> = {
   recovered: undefined,
   failure: undefined
 }
+const blankBody: Blank<Body.Options> = { id: undefined, onActivity: undefined, executed: undefined }
 const blankSettler: Blank<Forward.Settler> = { core: undefined, settled: undefined, park: undefined, died: undefined }
 
 /** What nobody has received, and nobody will. */

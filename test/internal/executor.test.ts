@@ -57,7 +57,7 @@ describe("rule 10: without a lease", () => {
         from: { _tag: "Start", create: { name: "S", payload: JSON.stringify({ id: "1" }) } }
       })
       // It runs in a fiber of its own, which leaving interrupts.
-      live.run()
+      live.run(() => {})
       const ending = yield* Deferred.await(live.ended)
       return { log: parts.log, ending: ending._tag }
     }).pipe(Effect.scoped)
