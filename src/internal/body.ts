@@ -59,7 +59,7 @@ export interface Body {
   /** What was asked since the last call, in order, without what was withdrawn in between. */
   readonly takeAsked: () => Array<Asked>
   /** Requests withdrawn since the last call. */
-  readonly takeWithdrawn: () => Array<Asked>
+  readonly takeWithdrawn: () => ReadonlyArray<Asked>
   /** Answers one request. The fiber resumes; `drive` runs what follows. */
   readonly deliver: (asked: Asked, exit: Exit.Exit<unknown, unknown>) => void
   /** The end of the root fiber. */
@@ -231,7 +231,7 @@ export const make = (options: Options): Body => {
       return tasks.length === 0
     },
     takeAsked: () => asked.splice(0),
-    takeWithdrawn: () => withdrawn.splice(0),
+    takeWithdrawn: () => withdrawn.length === 0 ? nobody : withdrawn.splice(0),
     deliver: (request, exit) => {
       if (request.answered) return
       request.answered = true
@@ -303,6 +303,8 @@ interface Seen {
   paths: Paths.Paths | undefined
   schedule: ((owner: Paths.FiberInfo | undefined, task: () => void) => void) | undefined
 }
+
+const nobody: ReadonlyArray<Asked> = []
 
 const schedulerOf = (seen: Seen): Scheduler.Scheduler => ({
   ...blankScheduler,

@@ -135,7 +135,7 @@ const attempt = (undo: Undo): void => {
   const { compensationDefaults, compensationError } = core.handler.definition
   const timeout = compensation.timeout ?? compensationDefaults.timeout
   const heart = Heartbeat.make(core, held)
-  const silence = Heartbeat.silence(heart, compensation.heartbeatTimeout)
+  const silence = Heartbeat.silence(core, heart, compensation.heartbeatTimeout)
   const waits = Waits.make(core, held)
   const effect = Effect.withFiber((fiber) => {
     // What else the attempt does meanwhile, or how long it may take, keeps it in memory.
@@ -144,8 +144,17 @@ const attempt = (undo: Undo): void => {
     return Core.intercepted(core, act, compensation.run(held.value, cause))
   })
   const own = Waits.provide(context(core, held, heart), waits)
-  Core.attempt(core, effect, { timeout, silence }, own, (outcome) => afterAttempt(undo, outcome, heart, own))
+  const over: Over = (keep, lingers) => {
+    Heartbeat.end(heart, keep)
+    if (lingers) return
+    Heartbeat.forget(heart)
+    Waits.forget(waits)
+  }
+  Core.attempt(core, effect, { timeout, silence }, own, (outcome) => afterAttempt(undo, outcome, over, own))
 }
+
+/** Nothing that the attempt does from now on counts. `keep`: what it said last is recorded; `lingers`: it goes on. */
+type Over = (keep: boolean, lingers: boolean) => void
 
 const context = (core: Core.Core, held: Held, heart?: Heartbeat.Heart): Context.Context<never> =>
   Core.compensationContext(core, held.asked, heart, held.ref, held.refusals, held.history.length + 1)
@@ -153,31 +162,31 @@ const context = (core: Core.Core, held: Held, heart?: Heartbeat.Heart): Context.
 const afterAttempt = (
   undo: Undo,
   outcome: Attempt.Outcome<unknown, unknown>,
-  heart: Heartbeat.Heart,
+  over: Over,
   own: Context.Context<never>
 ): void => {
   switch (outcome._tag) {
     case "Succeeded":
-      Heartbeat.end(heart, false)
+      over(false, false)
       return succeeded(undo, false)
     case "Failed":
-      return encode(undo, "failed", outcome.error, heart, own)
+      return encode(undo, "failed", outcome.error, over, own)
     case "Died":
-      return afterFailure(undo, { _tag: "Died", message: Attempt.defectMessage(outcome.cause) }, heart)
+      return afterFailure(undo, { _tag: "Died", message: Attempt.defectMessage(outcome.cause) }, over)
     case "TimedOut":
-      return encode(undo, "timeout", new TimedOut({ step: undo.held.ref.name }), heart, own)
+      return encode(undo, "timeout", new TimedOut({ step: undo.held.ref.name }), over, own)
     case "StillRunning":
       undo.core.lingering.add(outcome.fiber)
       return afterFailure(
         undo,
         { _tag: "Died", message: "it goes on past its timeout and the grace", running: true },
-        heart
+        over
       )
   }
 }
 
-const afterFailure = (undo: Undo, failure: Failure, heart: Heartbeat.Heart): void => {
-  Heartbeat.end(heart, true)
+const afterFailure = (undo: Undo, failure: Failure, over: Over): void => {
+  over(true, failure._tag === "Died" && failure.running === true)
   const { check } = undo.held.compensation
   // While it still runs here nothing is to be learned from anybody.
   const unknown = failure._tag === "Died" ? failure.running !== true : failure.outcome === "timeout"
@@ -287,7 +296,7 @@ const encode = (
   undo: Undo,
   outcome: "failed" | "timeout",
   error: unknown,
-  heart: Heartbeat.Heart,
+  over: Over,
   own: Context.Context<never>
 ): void => {
   const { core, held } = undo
@@ -295,7 +304,7 @@ const encode = (
     if (Exit.isFailure(exit)) {
       const message = `the compensation of ${held.ref.name} failed with an error that compensationError does not ` +
         `declare: ${Attempt.defectMessage(Cause.fail(error))}`
-      return afterFailure(undo, { _tag: "Died", message }, heart)
+      return afterFailure(undo, { _tag: "Died", message }, over)
     }
     const checked = Core.check(core, exit.value)
     afterFailure(
@@ -303,7 +312,7 @@ const encode = (
       Result.isSuccess(checked)
         ? { _tag: "Failed", outcome, error, json: exit.value }
         : { _tag: "Died", message: checked.failure.message },
-      heart
+      over
     )
   }
   const encoded = core.handler.definition.compensationError.encode(error)

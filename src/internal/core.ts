@@ -25,7 +25,7 @@ import * as Journal from "../Journal.ts"
 import type { ParkReason } from "../SagaError.ts"
 import * as Step from "../Step.ts"
 import * as Attempt from "./attempt.ts"
-import { type Blank, extend, once } from "./blank.ts"
+import { type Blank, once } from "./blank.ts"
 import type { Asked } from "./body.ts"
 import type { Eager } from "./eager.ts"
 import type { Handler } from "./engine.ts"
@@ -430,17 +430,16 @@ export const stepContext = (
   attempt: number,
   stepKey = key
 ): Context.Context<never> =>
-  extend(outerContext(core, asked), (put) =>
-    put(Step.StepContext, {
-      ...blankStep,
-      execution: core.id,
-      step: asked.name,
-      key,
-      stepKey,
-      attempt,
-      epoch: core.epoch,
-      heart
-    }))
+  Context.add(outerContext(core, asked), Step.StepContext, {
+    ...blankStep,
+    execution: core.id,
+    step: asked.name,
+    key,
+    stepKey,
+    attempt,
+    epoch: core.epoch,
+    heart
+  })
 
 /**
  * What a compensation and its check run with: that of its step, with a key of its own, beside the one under which its

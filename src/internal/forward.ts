@@ -276,7 +276,7 @@ const attempt = (to: Settler, task: StepTask): void => {
   Core.attempt(
     core,
     Core.intercepted(core, act, request.execute),
-    { timeout: request.timeout, silence: Heartbeat.silence(heart, request.heartbeatTimeout) },
+    { timeout: request.timeout, silence: Heartbeat.silence(core, heart, request.heartbeatTimeout) },
     own,
     (outcome) => store(to, task, outcome, heart, own)
   )
@@ -305,6 +305,7 @@ const afterAttempt = (
   heart: Heartbeat.Heart
 ): Eager => {
   Heartbeat.end(heart, outcome._tag !== "Succeeded" || outcome.value._tag !== "Stored")
+  if (outcome._tag !== "StillRunning") Heartbeat.forget(heart)
   switch (outcome._tag) {
     case "Succeeded":
       return afterStored(to, task, outcome.value)

@@ -25,9 +25,10 @@ import type { StepTask } from "./forward.ts"
  * @since 0.1.0
  */
 export interface Heart extends Execution.Heart {
-  readonly core: Core.Core
+  /** Forgotten with the attempt, see `blank`. */
+  core: Core.Core | undefined
   /** A step, or its compensation. */
-  readonly of: StepTask | Held
+  of: StepTask | Held | undefined
   /** When the attempt began. */
   readonly began: number
   /** Undefined where it has never beaten, and need not. */
@@ -74,7 +75,7 @@ export const make = (core: Core.Core, of: StepTask | Held): Heart => ({
  */
 export const mute = (core: Core.Core, of: StepTask | Held): Heart => {
   const heart = make(core, of)
-  heart.beats = { ...first(heart), over: true }
+  heart.beats = { ...first(core, heart), over: true }
   return heart
 }
 
@@ -84,10 +85,14 @@ export const mute = (core: Core.Core, of: StepTask | Held): Heart => {
  * @category running
  * @since 0.1.0
  */
-export const silence = (heart: Heart, timeout: Duration.Duration | undefined): Effect.Effect<void> | undefined => {
+export const silence = (
+  core: Core.Core,
+  heart: Heart,
+  timeout: Duration.Duration | undefined
+): Effect.Effect<void> | undefined => {
   if (timeout === undefined) return undefined
-  const beats = heart.beats = first(heart)
-  return Effect.map(Attempt.silence(heart.core.clock, beats, timeout), () => {
+  const beats = heart.beats = first(core, heart)
+  return Effect.map(Attempt.silence(core.clock, beats, timeout), () => {
     beats.silent = true
   })
 }
@@ -105,7 +110,18 @@ export const end = (heart: Heart, keep: boolean): void => {
   if (keep) write(heart)
   beats.over = true
   beats.cancelTimer?.()
-  heart.core.beating?.delete(heart)
+  heart.core?.beating?.delete(heart)
+}
+
+/**
+ * Nothing of the attempt runs any more.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const forget = (heart: Heart): void => {
+  heart.core = undefined
+  heart.of = undefined
 }
 
 /**
@@ -157,7 +173,7 @@ const blank: Blank<Heart> = {
 /** While its process shuts down an attempt may be cut off any time: then this often, in milliseconds. */
 const pauseWhileDraining = 1_000
 
-const first = ({ began, core }: Heart): Beats => ({
+const first = (core: Core.Core, { began }: Heart): Beats => ({
   at: Attempt.monotonic(core.clock),
   saidAt: began,
   details: undefined,
@@ -172,9 +188,10 @@ const first = ({ began, core }: Heart): Beats => ({
 const isStep = (of: StepTask | Held): of is StepTask => "request" in of
 
 function beat(this: Heart, details: Schema.Json | undefined): Effect.Effect<Execution.Heartbeat> {
-  const { core, of } = this
   return Effect.suspend(() => {
-    const beats = this.beats ??= first(this)
+    const { core, of } = this
+    if (core === undefined || of === undefined) return Effect.succeed({ cancelRequested: wasTold(this) })
+    const beats = this.beats ??= first(core, this)
     if (!beats.over) {
       // Without a lease it does not go on: the next owner does.
       if (core.left || !core.mayAct()) {
@@ -185,7 +202,7 @@ function beat(this: Heart, details: Schema.Json | undefined): Effect.Effect<Exec
       if (checked !== undefined && Result.isFailure(checked)) {
         return Effect.die(new Error(`the details of a heartbeat of ${of.ref.name}: ${checked.failure.message}`))
       }
-      take(this, beats, details)
+      take(core, this, beats, details)
     }
     const cancelRequested = isStep(of) && isUnwanted(core, of)
     if (cancelRequested) beats.told = true
@@ -193,8 +210,7 @@ function beat(this: Heart, details: Schema.Json | undefined): Effect.Effect<Exec
   })
 }
 
-const take = (heart: Heart, beats: Beats, details: Schema.Json | undefined): void => {
-  const { core } = heart
+const take = (core: Core.Core, heart: Heart, beats: Beats, details: Schema.Json | undefined): void => {
   beats.at = Attempt.monotonic(core.clock)
   beats.saidAt = core.clock.currentTimeMillisUnsafe()
   if (details !== undefined) beats.details = details
@@ -202,12 +218,11 @@ const take = (heart: Heart, beats: Beats, details: Schema.Json | undefined): voi
   beats.pending = true
   core.beating ??= new Set()
   core.beating.add(heart)
-  Core.emit(core, () => arm(heart, beats))
+  Core.emit(core, () => arm(core, heart, beats))
 }
 
 /** Records it now, or once its pause is over: by then there may be a newer one. */
-const arm = (heart: Heart, beats: Beats): void => {
-  const { core } = heart
+const arm = (core: Core.Core, heart: Heart, beats: Beats): void => {
   const now = core.clock.currentTimeMillisUnsafe()
   if (!beats.pending || beats.over) return
   if (core.draining) beats.due = Math.min(beats.due, now + pauseWhileDraining)
@@ -217,7 +232,7 @@ const arm = (heart: Heart, beats: Beats): void => {
 
 const write = (heart: Heart): void => {
   const { beats, core, of } = heart
-  if (beats === undefined || !beats.pending || beats.over) return
+  if (core === undefined || of === undefined || beats === undefined || !beats.pending || beats.over) return
   const at = Core.now(core)
   const attempt = of.history.length + 1
   Core.record(core, {

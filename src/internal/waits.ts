@@ -10,6 +10,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import { Inbox, type Received, type ReceiveRequest, Waiting } from "../Execution.ts"
+import type { Blank } from "./blank.ts"
 import type { Held } from "./compensate.ts"
 import * as Core from "./core.ts"
 import * as Receiving from "./receiving.ts"
@@ -23,8 +24,9 @@ import * as Receiving from "./receiving.ts"
 export interface Waits {
   readonly sleep: Waiting["Service"]["sleep"]
   readonly receive: Inbox["Service"]["receive"]
-  readonly core: Core.Core
-  readonly held: Held
+  /** Forgotten with the attempt, see `blank`. */
+  core: Core.Core | undefined
+  held: Held | undefined
   /** The fiber whose waiting is the attempt's; undefined where that keeps the execution in memory all the same. */
   fiber: Fiber.Fiber<unknown, unknown> | undefined
   /** How many waits there were under each name. */
@@ -39,6 +41,7 @@ export interface Waits {
  * @since 0.1.0
  */
 export const make = (core: Core.Core, held: Held): Waits => ({
+  ...blank,
   sleep,
   receive,
   core,
@@ -47,6 +50,18 @@ export const make = (core: Core.Core, held: Held): Waits => ({
   slept: undefined,
   received: undefined
 })
+
+/**
+ * Nothing of the attempt runs any more.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const forget = (waits: Waits): void => {
+  waits.core = undefined
+  waits.held = undefined
+  waits.fiber = undefined
+}
 
 /**
  * Lets an attempt wait.
@@ -61,14 +76,25 @@ export const provide = (context: Context.Context<never>, waits: Waits): Context.
 // internal
 // ---------------------------------------------------------------------------------------------------------------------
 
+const blank: Blank<Waits> = {
+  sleep: undefined,
+  receive: undefined,
+  core: undefined,
+  held: undefined,
+  fiber: undefined,
+  slept: undefined,
+  received: undefined
+}
+
 function sleep(
   this: Waits,
   name: string,
   until: { readonly time: number } | { readonly millis: number },
   fiber: Fiber.Fiber<unknown, unknown>
 ): Effect.Effect<void> {
-  const { core, held } = this
   return Effect.suspend(() => {
+    const { core, held } = this
+    if (core === undefined || held === undefined) return Effect.interrupt
     const timer = place(this.slept ??= new Map(), name)
     const timers = held.timers ??= new Map<string, number>()
     const known = timers.get(timer)
@@ -89,15 +115,11 @@ function receive(
   request: ReceiveRequest,
   fiber: Fiber.Fiber<unknown, unknown>
 ): Effect.Effect<Received> {
-  return Effect.suspend(() =>
-    Receiving.receive(
-      this.core,
-      this.held,
-      place(this.received ??= new Map(), request.name),
-      request,
-      who(this, fiber)
-    )
-  )
+  return Effect.suspend(() => {
+    const { core, held } = this
+    if (core === undefined || held === undefined) return Effect.interrupt
+    return Receiving.receive(core, held, place(this.received ??= new Map(), request.name), request, who(this, fiber))
+  })
 }
 
 const place = (counts: Map<string, number>, name: string): string => {
