@@ -7,6 +7,7 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 
@@ -36,7 +37,7 @@ export const codec = (schema: Schema.Top): Codec => {
   const made: Codec = {
     schema,
     encode: guarded(Schema.encodeUnknownEffect(json)),
-    decode: guarded(Schema.decodeUnknownEffect(json))
+    decode: guarded(traceless(Schema.decodeUnknownEffect(json)))
   }
   codecs.set(schema, made)
   return made
@@ -47,3 +48,18 @@ const codecs = new WeakMap<Schema.Top, Codec>()
 const guarded =
   <A, B, E>(parse: (input: A) => Effect.Effect<B, E, unknown>) => (input: A): Effect.Effect<B, E, unknown> =>
     Result.getOrElse(Result.try(() => parse(input)), Effect.die)
+
+/**
+ * An error that is read back was not made here: a trace of here would say nothing of it, and costs more than all the
+ * rest. What goes wrong while it is read has its trace, from a second try.
+ */
+const traceless =
+  <A, B, E>(parse: (input: A) => Effect.Effect<B, E, unknown>) => (input: A): Effect.Effect<B, E, unknown> => {
+    const { stackTraceLimit } = Error
+    Error.stackTraceLimit = 0
+    const read = Result.try(() => parse(input))
+    Error.stackTraceLimit = stackTraceLimit
+    return Result.isSuccess(read) && Exit.isExit(read.success) && Exit.isSuccess(read.success)
+      ? read.success
+      : parse(input)
+  }
