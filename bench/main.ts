@@ -32,6 +32,7 @@ const { values } = parseArgs({
     concurrency: { type: "string" },
     rounds: { type: "string" },
     seconds: { type: "string" },
+    warmup: { type: "string" },
     open: { type: "string" },
     against: { type: "string" }
   }
@@ -46,6 +47,8 @@ const works = values.works.split(",").map((text) => {
 })
 const rounds = Number(values.rounds ?? (quick ? 1 : 3))
 const seconds = Number(values.seconds ?? (quick ? 2 : 4))
+/** Until a process has compiled what it runs; a server runs for longer. */
+const warmup = Number(values.warmup ?? (quick ? 1 : 4))
 const parts = new Set(values.parts.split(","))
 const open = Number(values.open ?? (quick ? 1_000 : 10_000))
 
@@ -250,7 +253,7 @@ const throughput = async (work: Work, concurrency: number): Promise<void> => {
       if (failures.has(entrant.name)) continue
       const url = urls.get(entrant.name) ?? await fresh()
       urls.set(entrant.name, url)
-      const task: Task = { kind: "throughput", work, concurrency, seconds, warmup: 1, url, count: 0, extra: "" }
+      const task: Task = { kind: "throughput", work, concurrency, seconds, warmup, url, count: 0, extra: "" }
       try {
         const measured = await measure(entrant, task, seconds + 60)
         const rate = measured.count / measured.seconds
@@ -292,7 +295,8 @@ const throughput = async (work: Work, concurrency: number): Promise<void> => {
       round(of(({ memory }) => memory / 1_000_000))
     ])
   }
-  console.log(`\n${work} at ${concurrency} callers, ${rounds} rounds of ${seconds} s; the right part is for one saga`)
+  console.log(`\n${work} at ${concurrency} callers, ${rounds} rounds of ${seconds} s after ${warmup} s to warm up`)
+  console.log("What is right of p99 is for one saga")
   print(rows)
 }
 
