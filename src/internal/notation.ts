@@ -19,11 +19,13 @@ import type * as Journal from "../Journal.ts"
  */
 export const encode = (entries: ReadonlyArray<Journal.Entry>, at: number): string => {
   const shared = isKept(at) ? at : undefined
-  let text = "["
+  const parts: Array<string> = []
   for (let index = 0; index < entries.length; index++) {
-    text += index === 0 ? write(entries[index]!, shared) : `,${write(entries[index]!, shared)}`
+    parts.push(index === 0 ? "[" : ",")
+    write(parts, entries[index]!, shared)
   }
-  return `${text}]`
+  parts.push("]")
+  return parts.join("")
 }
 
 /**
@@ -32,7 +34,11 @@ export const encode = (entries: ReadonlyArray<Journal.Entry>, at: number): strin
  * @category encoding
  * @since 0.1.0
  */
-export const encodeOne = (entry: Journal.Entry): string => write(entry, undefined)
+export const encodeOne = (entry: Journal.Entry): string => {
+  const parts: Array<string> = []
+  write(parts, entry, undefined)
+  return parts.join("")
+}
 
 /**
  * The entries of an append at this time, as their schema reads them; what is no array stays what it is.
@@ -158,18 +164,21 @@ const fieldHeads = new Map(
 /** Whether every store gives this time back as it was: they keep whole milliseconds, and not all of them. */
 const isKept = (at: number): boolean => Number.isInteger(at) && at >= 0 && at <= 8.64e15
 
-/** Built as text: half the time of an object that is made to be written. */
-const write = (entry: Readonly<Journal.Entry>, shared: number | undefined): string => {
+/**
+ * Built as text: half the time of an object that is made to be written. In parts, which become one flat text; what is
+ * added to a text refers to it and to what is added.
+ */
+const write = (parts: Array<string>, entry: Readonly<Journal.Entry>, shared: number | undefined): void => {
   const { key, usual } = forms[entry._tag]
   const fields: Readonly<Record<string, unknown>> = entry
-  let text = heads.get(entry._tag)! + (key === undefined ? "true" : JSON.stringify(fields[key]))
+  parts.push(heads.get(entry._tag)!, key === undefined ? "true" : JSON.stringify(fields[key]))
   for (const field in fields) {
     if (field === "_tag" || field === key) continue
     const value = fields[field]
     if (value === undefined || (field === "at" ? value === shared : usual !== undefined && value === usual[field])) {
       continue
     }
-    text += (fieldHeads.get(field) ?? `,${JSON.stringify(field)}:`) + JSON.stringify(value)
+    parts.push(fieldHeads.get(field) ?? `,${JSON.stringify(field)}:`, JSON.stringify(value))
   }
-  return `${text}}`
+  parts.push("}")
 }
