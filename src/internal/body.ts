@@ -13,6 +13,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
+import { constVoid } from "effect/Function"
 import * as Random from "effect/Random"
 import * as Scheduler from "effect/Scheduler"
 import * as Tracer from "effect/Tracer"
@@ -235,8 +236,11 @@ export const make = (options: Options): Body => {
     deliver: (request, exit) => {
       if (request.answered) return
       request.answered = true
+      const { answer } = request
+      // What was asked is kept for its compensation; who asked need not be.
+      request.answer = constVoid
       driving = true
-      request.answer(exit)
+      answer(exit)
       driving = false
     },
     exit: () => root?.pollUnsafe(),
