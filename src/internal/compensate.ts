@@ -144,17 +144,15 @@ const attempt = (undo: Undo): void => {
     return Core.intercepted(core, act, compensation.run(held.value, cause))
   })
   const own = Waits.provide(context(core, held, heart), waits)
-  const over: Over = (keep, lingers) => {
+  const finish: Finish = (keep) => {
     Heartbeat.end(heart, keep)
-    if (lingers) return
-    Heartbeat.forget(heart)
-    Waits.forget(waits)
+    Waits.end(waits)
   }
-  Core.attempt(core, effect, { timeout, silence }, own, (outcome) => afterAttempt(undo, outcome, over, own))
+  Core.attempt(core, effect, { timeout, silence }, own, (outcome) => afterAttempt(undo, outcome, finish, own))
 }
 
-/** Nothing that the attempt does from now on counts. `keep`: what it said last is recorded; `lingers`: it goes on. */
-type Over = (keep: boolean, lingers: boolean) => void
+/** Nothing that the attempt does from now on counts, also where it goes on. `keep`: what it said last is recorded. */
+type Finish = (keep: boolean) => void
 
 const context = (core: Core.Core, held: Held, heart?: Heartbeat.Heart): Context.Context<never> =>
   Core.compensationContext(core, held.asked, heart, held.ref, held.refusals, held.history.length + 1)
@@ -162,31 +160,31 @@ const context = (core: Core.Core, held: Held, heart?: Heartbeat.Heart): Context.
 const afterAttempt = (
   undo: Undo,
   outcome: Attempt.Outcome<unknown, unknown>,
-  over: Over,
+  finish: Finish,
   own: Context.Context<never>
 ): void => {
   switch (outcome._tag) {
     case "Succeeded":
-      over(false, false)
+      finish(false)
       return succeeded(undo, false)
     case "Failed":
-      return encode(undo, "failed", outcome.error, over, own)
+      return encode(undo, "failed", outcome.error, finish, own)
     case "Died":
-      return afterFailure(undo, { _tag: "Died", message: Attempt.defectMessage(outcome.cause) }, over)
+      return afterFailure(undo, { _tag: "Died", message: Attempt.defectMessage(outcome.cause) }, finish)
     case "TimedOut":
-      return encode(undo, "timeout", new TimedOut({ step: undo.held.ref.name }), over, own)
+      return encode(undo, "timeout", new TimedOut({ step: undo.held.ref.name }), finish, own)
     case "StillRunning":
       undo.core.lingering.add(outcome.fiber)
       return afterFailure(
         undo,
         { _tag: "Died", message: "it goes on past its timeout and the grace", running: true },
-        over
+        finish
       )
   }
 }
 
-const afterFailure = (undo: Undo, failure: Failure, over: Over): void => {
-  over(true, failure._tag === "Died" && failure.running === true)
+const afterFailure = (undo: Undo, failure: Failure, finish: Finish): void => {
+  finish(true)
   const { check } = undo.held.compensation
   // While it still runs here nothing is to be learned from anybody.
   const unknown = failure._tag === "Died" ? failure.running !== true : failure.outcome === "timeout"
@@ -238,7 +236,10 @@ const resumed = (
     for (const past of held.history) {
       const input = past.error === undefined
         ? new TimedOut({ step: held.ref.name })
-        : yield* Effect.orElseSucceed(core.handler.definition.compensationError.decode(past.error), () => undefined)
+        : yield* Effect.orElseSucceed(
+          core.handler.definition.compensationError.decodeError(past.error),
+          () => undefined
+        )
       yield* Effect.exit(step(past.at, input))
     }
     return undo.schedule = step
@@ -296,7 +297,7 @@ const encode = (
   undo: Undo,
   outcome: "failed" | "timeout",
   error: unknown,
-  over: Over,
+  finish: Finish,
   own: Context.Context<never>
 ): void => {
   const { core, held } = undo
@@ -304,7 +305,7 @@ const encode = (
     if (Exit.isFailure(exit)) {
       const message = `the compensation of ${held.ref.name} failed with an error that compensationError does not ` +
         `declare: ${Attempt.defectMessage(Cause.fail(error))}`
-      return afterFailure(undo, { _tag: "Died", message }, over)
+      return afterFailure(undo, { _tag: "Died", message }, finish)
     }
     const checked = Core.check(core, exit.value)
     afterFailure(
@@ -312,7 +313,7 @@ const encode = (
       Result.isSuccess(checked)
         ? { _tag: "Failed", outcome, error, json: exit.value }
         : { _tag: "Died", message: checked.failure.message },
-      over
+      finish
     )
   }
   const encoded = core.handler.definition.compensationError.encode(error)

@@ -305,7 +305,6 @@ const afterAttempt = (
   heart: Heartbeat.Heart
 ): Eager => {
   Heartbeat.end(heart, outcome._tag !== "Succeeded" || outcome.value._tag !== "Stored")
-  if (outcome._tag !== "StillRunning") Heartbeat.forget(heart)
   switch (outcome._tag) {
     case "Succeeded":
       return afterStored(to, task, outcome.value)

@@ -25,7 +25,7 @@ import type { StepTask } from "./forward.ts"
  * @since 0.1.0
  */
 export interface Heart extends Execution.Heart {
-  /** Forgotten with the attempt, see `blank`. */
+  /** Forgotten when the attempt ends, see `blank.ts`. */
   core: Core.Core | undefined
   /** A step, or its compensation. */
   of: StepTask | Held | undefined
@@ -98,28 +98,20 @@ export const silence = (
 }
 
 /**
- * The attempt has ended; whether what it said last is recorded before how it ended. Nothing that it does from now on
- * counts.
+ * The attempt has ended; whether what it said last is recorded before how it ended. What it says from now on does not
+ * count, also where it goes on: whoever says it is interrupted.
  *
  * @category running
  * @since 0.1.0
  */
 export const end = (heart: Heart, keep: boolean): void => {
   const { beats } = heart
-  if (beats === undefined) return
-  if (keep) write(heart)
-  beats.over = true
-  beats.cancelTimer?.()
-  heart.core?.beating?.delete(heart)
-}
-
-/**
- * Nothing of the attempt runs any more.
- *
- * @category running
- * @since 0.1.0
- */
-export const forget = (heart: Heart): void => {
+  if (beats !== undefined) {
+    if (keep) write(heart)
+    beats.over = true
+    beats.cancelTimer?.()
+    heart.core?.beating?.delete(heart)
+  }
   heart.core = undefined
   heart.of = undefined
 }
@@ -190,7 +182,7 @@ const isStep = (of: StepTask | Held): of is StepTask => "request" in of
 function beat(this: Heart, details: Schema.Json | undefined): Effect.Effect<Execution.Heartbeat> {
   return Effect.suspend(() => {
     const { core, of } = this
-    if (core === undefined || of === undefined) return Effect.succeed({ cancelRequested: wasTold(this) })
+    if (core === undefined || of === undefined) return Effect.interrupt
     const beats = this.beats ??= first(core, this)
     if (!beats.over) {
       // Without a lease it does not go on: the next owner does.

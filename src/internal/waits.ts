@@ -24,7 +24,7 @@ import * as Receiving from "./receiving.ts"
 export interface Waits {
   readonly sleep: Waiting["Service"]["sleep"]
   readonly receive: Inbox["Service"]["receive"]
-  /** Forgotten with the attempt, see `blank`. */
+  /** Forgotten when the attempt ends, see `blank.ts`. */
   core: Core.Core | undefined
   held: Held | undefined
   /** The fiber whose waiting is the attempt's; undefined where that keeps the execution in memory all the same. */
@@ -52,12 +52,12 @@ export const make = (core: Core.Core, held: Held): Waits => ({
 })
 
 /**
- * Nothing of the attempt runs any more.
+ * The attempt has ended. What waits from now on does not count, also where it goes on: it is interrupted.
  *
  * @category running
  * @since 0.1.0
  */
-export const forget = (waits: Waits): void => {
+export const end = (waits: Waits): void => {
   waits.core = undefined
   waits.held = undefined
   waits.fiber = undefined

@@ -3,7 +3,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Fiber, Result, Schedule, Schema } from "effect"
-import { Saga, SagaError, Step } from "effect-saga"
+import { Saga, SagaError, Step, Timer } from "effect-saga"
 import * as Notation from "../../src/internal/notation.ts"
 import * as Journal from "../../src/Journal.ts"
 import { Refused, Stuck } from "../utils/Shop.ts"
@@ -765,6 +765,39 @@ describe("rule 28: compensations that do not succeed at once", () => {
       const parked = World.whyParked(yield* world.execute)
       assert.match(parked.unresolved[0]!.defect!, /past its timeout and the grace/)
       assert.isBelow((yield* world.entries).at(-1)!.at, 10_000)
+    }).pipe(Effect.scoped))
+
+  it.effect("that go on past the grace say nothing more in the journal: neither heartbeats nor waits", () =>
+    Effect.gen(function*() {
+      const after: Array<string> = []
+      const lingering = (act: string, waits: Effect.Effect<unknown, never, any>) =>
+        Effect.uninterruptible(Effect.sleep("1 minute")).pipe(
+          Effect.andThen(Effect.uninterruptible(waits)),
+          Effect.onExit(() => Effect.sync(() => after.push(act)))
+        )
+      const live = World.body(({ step }) =>
+        step("A", { compensate: () => Effect.asVoid(Effect.sleep("2 minutes")) }).pipe(
+          Effect.andThen(step("B", {
+            compensation: { timeout: "1 second" },
+            compensate: () => Effect.uninterruptible(lingering("B", Step.heartbeat()))
+          })),
+          Effect.andThen(step("D", {
+            compensation: { timeout: "1 second" },
+            compensate: () => Effect.uninterruptible(lingering("D", Timer.sleep("again", "1 second")))
+          })),
+          Effect.andThen(step("C"))
+        )
+      )
+      const world = yield* World.make(live, partsWith({ C: ["refuse"] })())
+      const parked = World.whyParked(yield* world.execute)
+      assert.deepStrictEqual(parked.unresolved.map(({ step }) => step).toSorted(), ["B", "D"])
+      assert.deepStrictEqual(after.toSorted(), ["B", "D"])
+      const entries = yield* world.entries
+      assert.deepStrictEqual(
+        entries.filter((_) => _._tag === "CompensationHeartbeat" || _._tag === "CompensationTimerSet"),
+        []
+      )
+      assert.strictEqual((yield* world.poll)._tag, "Parked")
     }).pipe(Effect.scoped))
 
   it.effect("have their start on record before they act", () =>
