@@ -215,7 +215,7 @@ export const outcome = (
       return end._tag === "SagaCompleted" ? decoded(core, task, task.request.success.decode(end.value), false) : none
     case "failed":
       return end._tag === "SagaRolledBack" && end.cause._tag === "Failed"
-        ? decoded(core, task, task.request.error.decode(end.cause.error), true)
+        ? decoded(core, task, task.request.error.decodeError(end.cause.error), true)
         : none
     case "withdrawn":
     case undefined:

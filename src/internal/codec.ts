@@ -22,6 +22,11 @@ export interface Codec {
   readonly schema: Schema.Top
   readonly encode: (value: unknown) => Effect.Effect<Schema.Json, Schema.SchemaError, unknown>
   readonly decode: (json: Schema.Json) => Effect.Effect<unknown, Schema.SchemaError, unknown>
+  /**
+   * The same for an error, which is read back without a trace: it was not made here, so that a trace of here would say
+   * nothing of it, and costs more than all the rest.
+   */
+  readonly decodeError: Codec["decode"]
 }
 
 /**
@@ -34,10 +39,12 @@ export const codec = (schema: Schema.Top): Codec => {
   const known = codecs.get(schema)
   if (known !== undefined) return known
   const json = Schema.toCodecJson(schema)
+  const decode = Schema.decodeUnknownEffect(json)
   const made: Codec = {
     schema,
     encode: guarded(Schema.encodeUnknownEffect(json)),
-    decode: guarded(traceless(Schema.decodeUnknownEffect(json)))
+    decode: guarded(decode),
+    decodeError: guarded(traceless(decode))
   }
   codecs.set(schema, made)
   return made
@@ -49,12 +56,10 @@ const guarded =
   <A, B, E>(parse: (input: A) => Effect.Effect<B, E, unknown>) => (input: A): Effect.Effect<B, E, unknown> =>
     Result.getOrElse(Result.try(() => parse(input)), Effect.die)
 
-/**
- * An error that is read back was not made here: a trace of here would say nothing of it, and costs more than all the
- * rest. What goes wrong while it is read has its trace, from a second try.
- */
+/** What goes wrong meanwhile, or waits, is tried again with traces. */
 const traceless =
   <A, B, E>(parse: (input: A) => Effect.Effect<B, E, unknown>) => (input: A): Effect.Effect<B, E, unknown> => {
+    if (!mayLimit) return parse(input)
     const { stackTraceLimit } = Error
     Error.stackTraceLimit = 0
     const read = Result.try(() => parse(input))
@@ -63,3 +68,6 @@ const traceless =
       ? read.success
       : parse(input)
   }
+
+/** Not where the globals are frozen. */
+const mayLimit = Object.getOwnPropertyDescriptor(Error, "stackTraceLimit")?.writable === true

@@ -5,7 +5,6 @@
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import type * as Schema from "effect/Schema"
 import * as Journal from "../Journal.ts"
 import * as SagaError from "../SagaError.ts"
 import * as SagaStore from "../SagaStore.ts"
@@ -34,7 +33,7 @@ export const outcomeOf = (
 ): Effect.Effect<unknown, unknown, unknown> => {
   switch (end._tag) {
     case "SagaCompleted":
-      return decoded(id, definition.success, end.value)
+      return decoded(id, definition.success.decode(end.value))
     case "SagaRolledBack":
       return Effect.flatMap(rolledBackError(definition, id, end.cause), Effect.fail)
     case "SagaParked":
@@ -66,7 +65,7 @@ export const toPolled = Effect.fnUntraced(function*(
     const end = yield* decodeEnd(id, row.result)
     switch (end._tag) {
       case "SagaCompleted":
-        return { ...records, _tag: "Completed", value: yield* decoded(id, definition.success, end.value) }
+        return { ...records, _tag: "Completed", value: yield* decoded(id, definition.success.decode(end.value)) }
       case "SagaRolledBack":
         return { ...records, _tag: "RolledBack", error: yield* rolledBackError(definition, id, end.cause) }
       case "SagaParked":
@@ -110,13 +109,13 @@ const published = Effect.fnUntraced(function*(definition: Definition, state: Jou
 const undecodable = (execution: string, issue: string): SagaError.SagaError<never> =>
   failure(new SagaError.ResultUndecodable({ execution, issue }))
 
-const decoded = (id: string, codec: Codec, json: Schema.Json) =>
-  Effect.mapErrorEager(codec.decode(json), (error) => undecodable(id, error.message))
+const decoded = (id: string, decode: ReturnType<Codec["decode"]>) =>
+  Effect.mapErrorEager(decode, (error) => undecodable(id, error.message))
 
 const rolledBackError = (definition: Definition, id: string, cause: Journal.RollbackCause) => {
   switch (cause._tag) {
     case "Failed":
-      return decoded(id, definition.error, cause.error)
+      return decoded(id, definition.error.decodeError(cause.error))
     case "Cancelled":
       return Effect.succeed(failure(new SagaError.Cancelled({ execution: id, reason: cause.reason })))
     case "DeadlineExceeded":
@@ -144,7 +143,9 @@ const left = Effect.fnUntraced(function*(
     unresolved.push({
       step: Journal.refName(one),
       attempts: one.attempts,
-      error: one.error === undefined ? undefined : yield* decoded(id, definition.compensationError, one.error),
+      error: one.error === undefined
+        ? undefined
+        : yield* decoded(id, definition.compensationError.decodeError(one.error)),
       defect: one.defect
     })
   }
@@ -158,7 +159,7 @@ const originalOf = (
 ): Effect.Effect<SagaError.Original, SagaError.SagaError<never>, unknown> => {
   switch (cause._tag) {
     case "Failed":
-      return Effect.map(decoded(id, definition.error, cause.error), (error) => ({ _tag: "Failed", error }))
+      return Effect.map(decoded(id, definition.error.decodeError(cause.error)), (error) => ({ _tag: "Failed", error }))
     case "Cancelled":
       return Effect.succeed({ _tag: "Cancelled", reason: cause.reason })
     case "DeadlineExceeded":

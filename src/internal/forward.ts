@@ -562,7 +562,7 @@ const next = (to: Settler, task: StepTask, error: unknown): Effect.Effect<number
 const pastError = (task: StepTask, past: Journal.FailedAttempt): Effect.Effect<unknown, unknown, unknown> =>
   past.error === undefined
     ? Effect.succeed(new TimedOut({ step: task.ref.name }))
-    : task.request.error.decode(past.error)
+    : task.request.error.decodeError(past.error)
 
 /** Waits until `time`, and until why it waits is durable: a key is not used before the refusal that made it is. */
 const wait = (to: Settler, task: StepTask, time: number, then: () => void): void => {
@@ -648,7 +648,7 @@ const succeed = (to: Settler, task: StepTask, json: Schema.Json, found = false):
   })
 
 const refuse = (to: Settler, task: StepTask, json: Schema.Json): Eager =>
-  after(Core.provide(task.request.error.decode(json), Core.outerContext(to.core, task.asked)), (exit) => {
+  after(Core.provide(task.request.error.decodeError(json), Core.outerContext(to.core, task.asked)), (exit) => {
     const attempt = Math.max(1, task.history.length + (task.phase === "running" ? 1 : 0))
     Core.record(to.core, { _tag: "StepFailed", at: Core.now(to.core), ...task.ref, attempt, error: json })
     settle(to, task, Exit.isSuccess(exit) ? Exit.fail(exit.value) : Exit.failCause(exit.cause))

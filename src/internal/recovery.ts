@@ -459,7 +459,7 @@ const decodeOutcome = Effect.fnUntraced(function*(
   if (entry._tag !== "StepSucceeded" && entry._tag !== "StepFailed") return Exit.void
   const decode = entry._tag === "StepSucceeded"
     ? task.request.success.decode(entry.value)
-    : task.request.error.decode(entry.error)
+    : task.request.error.decodeError(entry.error)
   const exit = yield* Core.provide(Effect.exit(decode), run.core.context)
   if (Exit.isFailure(exit)) return Attempt.defectMessage(exit.cause)
   return entry._tag === "StepSucceeded" ? exit : Exit.fail(exit.value)
@@ -522,7 +522,7 @@ const goOn = Effect.fnUntraced(function*({ run, state }: Past) {
 const goOnUndoing = Effect.fnUntraced(function*(run: Run.Run, why: Journal.RollbackCause) {
   if (why._tag !== "Failed") return Undoing.goOn(run, why, Undoing.causeOf(run, why))
   const { definition } = run.handler
-  const error = yield* Core.provide(Effect.exit(definition.error.decode(why.error)), run.core.context)
+  const error = yield* Core.provide(Effect.exit(definition.error.decodeError(why.error)), run.core.context)
   if (Exit.isFailure(error)) {
     const message = Attempt.defectMessage(error.cause)
     return Run.finishPark(run, { _tag: "Undecodable", what: "the error that began the roll-back", message })
