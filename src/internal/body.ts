@@ -38,7 +38,7 @@ export interface Asked {
   readonly context: Context.Context<never>
   /** The asking fiber was interrupted: it waits for the answer, and will not use it. */
   withdrawn: boolean
-  /** Set by `deliver`: nobody waits any more. */
+  /** Set by `deliver`: noneWithdrawn waits any more. */
   answered: boolean
   answer: (exit: Exit.Exit<unknown, unknown>) => void
 }
@@ -71,7 +71,7 @@ export interface Body {
   readonly setTime: (millis: number) => void
   /** Closes the seam: nothing is asked any more; then interrupts the body. */
   readonly close: () => void
-  /** Nobody drives it any more. */
+  /** Nobody drives it any more: what its fibers still do is not watched, and what they schedule is dropped. */
   readonly leave: () => void
 }
 
@@ -232,7 +232,7 @@ export const make = (options: Options): Body => {
       return tasks.length === 0
     },
     takeAsked: () => asked.splice(0),
-    takeWithdrawn: () => withdrawn.length === 0 ? nobody : withdrawn.splice(0),
+    takeWithdrawn: () => withdrawn.length === 0 ? noneWithdrawn : withdrawn.splice(0),
     deliver: (request, exit) => {
       if (request.answered) return
       request.answered = true
@@ -302,13 +302,16 @@ export const requestName = (request: Execution.Request): string => {
 // internal
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** What the fibers' own context knows of the body. Effect may keep that context for longer than the body is there. */
+/**
+ * The body as its fibers' scheduler and tracer know it. Effect keeps these two beside each context, in an object that V8
+ * may take for old: so they forget the body when it is left.
+ */
 interface Seen {
   paths: Paths.Paths | undefined
   schedule: ((owner: Paths.FiberInfo | undefined, task: () => void) => void) | undefined
 }
 
-const nobody: ReadonlyArray<Asked> = []
+const noneWithdrawn: ReadonlyArray<Asked> = []
 
 const schedulerOf = (seen: Seen): Scheduler.Scheduler => ({
   ...blankScheduler,

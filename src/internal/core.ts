@@ -430,6 +430,7 @@ export const stepContext = (
   attempt: number,
   stepKey = key
 ): Context.Context<never> =>
+  // What this refers to forgets the execution when the attempt ends, so that it may be old: see `blank.ts`.
   Context.add(outerContext(core, asked), Step.StepContext, {
     ...blankStep,
     execution: core.id,

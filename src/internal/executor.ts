@@ -126,7 +126,7 @@ export const make = (options: Options): Live => {
     id: core.id,
     handler: options.handler,
     payload: from._tag === "Start" ? from.create.payload : undefined,
-    run: (onEnd) => void Core.runFork(Effect.onExit(driven, () => Effect.sync(onEnd)), core.context),
+    run: (onEnd) => void Core.runFork(run(onEnd), core.context),
     ending: () => endingOf(driver),
     started: driver.started,
     ended,
@@ -141,12 +141,12 @@ export const make = (options: Options): Live => {
     },
     abandon: () => core.leave()
   }
-  const driven = Effect.onExit(
-    Effect.withFiber((fiber) => {
-      driver.fiber = fiber
-      return Effect.flatMap(drive(driver, (text) => live.payload = text), () => announce(driver))
-    }),
-    (exit) => {
+  const driven = Effect.withFiber((fiber) => {
+    driver.fiber = fiber
+    return Effect.flatMap(drive(driver, (text) => live.payload = text), () => announce(driver))
+  })
+  const run = (onEnd: () => void) =>
+    Effect.onExit(driven, (exit) => {
       const known = Exit.isFailure(exit) ? left(driver, exit.cause) : Effect.void
       stop(driver.run)
       const last = endingOf(driver)
@@ -154,9 +154,10 @@ export const make = (options: Options): Live => {
       if (last._tag === "Exists") live.payload = undefined
       Deferred.doneUnsafe(driver.started, Exit.succeed(last))
       Deferred.doneUnsafe(ended, Exit.succeed(last))
-      return known
-    }
-  )
+      // No observer of the fiber: V8 may take what keeps it for old, see `blank.ts`.
+      const told = Result.try(onEnd)
+      return Result.isSuccess(told) ? known : Effect.andThen(known, Effect.logError(told.failure))
+    })
   if (from._tag === "Claim") Deferred.doneUnsafe(driver.started, Exit.succeed(undefined))
   const leave = () => {
     driver.abandoned = true

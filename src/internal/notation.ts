@@ -19,9 +19,9 @@ import type * as Journal from "../Journal.ts"
  */
 export const encode = (entries: ReadonlyArray<Journal.Entry>, at: number): string => {
   const shared = isKept(at) ? at : undefined
-  const parts: Array<string> = []
+  const parts = ["["]
   for (let index = 0; index < entries.length; index++) {
-    parts.push(index === 0 ? "[" : ",")
+    if (index > 0) parts.push(",")
     write(parts, entries[index]!, shared)
   }
   parts.push("]")

@@ -74,7 +74,7 @@ export interface Paths {
 export const make = (): Paths => ({ ...blank, root: undefined, infos: undefined, current: undefined, last: undefined })
 
 /**
- * Sees each evaluation of a fiber until `paths` answers nothing any more.
+ * Sees each evaluation of a fiber, until `of.paths` is undefined.
  *
  * @category running
  * @since 0.1.0
