@@ -303,8 +303,8 @@ export const requestName = (request: Execution.Request): string => {
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * The body as its fibers' scheduler and tracer know it. Effect keeps these two beside each context, in an object that V8
- * may take for old: so they forget the body when it is left.
+ * The body as its fibers' scheduler and tracer know it. Effect keeps these two beside each context, in an object that
+ * V8 may take for old: so they forget the body when it is left.
  */
 interface Seen {
   paths: Paths.Paths | undefined
