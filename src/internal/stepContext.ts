@@ -111,7 +111,8 @@ export interface Heartbeat extends Execution.Heartbeat {}
  * **Gotchas**
  *
  * A crash loses the details of the last pause, also all of a short attempt: an attempt must be right without them.
- * A process that has lost its claim stops here: the call does not return.
+ * A process that has lost its claim stops here: the call does not return. Nor does it for what goes on after the end of
+ * its attempt, for instance past a timeout and the grace: nothing that it says counts any more.
  *
  * **Example**
  *
