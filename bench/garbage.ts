@@ -99,8 +99,8 @@ try {
           `${(count / took).toFixed(0)} sagas/s`.padStart(13),
           `${megabytes.toFixed(2)} MB promoted a collection`.padStart(32),
           `${(sum("promoted") / count / 1_000).toFixed(1)} KB a saga`.padStart(15),
-          `${(sum("allocated") / count / 1_000).toFixed(0)} KB allocated`.padStart(17),
-          `${(sum("pause") / took / 10).toFixed(1)} % of the time`.padStart(18)
+          `${(sum("allocated") / count / 1_000).toFixed(0)} KB allocated`.padStart(18),
+          `${(sum("pause") / took / 10).toFixed(1)} % of the time`.padStart(20)
         ].join(""))
       }
     }
