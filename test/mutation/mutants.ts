@@ -160,6 +160,20 @@ export const mutants: ReadonlyArray<Mutant> = [
     tests: rollback
   },
   {
+    bug: "a compensation that was given up waits in the journal on",
+    file: "src/internal/compensate.ts",
+    find: "    Waits.end(waits)",
+    replace: "",
+    tests: rollback
+  },
+  {
+    bug: "a heartbeat after the end of its attempt is recorded",
+    file: "src/internal/heartbeat.ts",
+    find: "  heart.core = undefined\n  heart.of = undefined\n",
+    replace: "",
+    tests: rollback
+  },
+  {
     bug: "a halt is forgotten when the process dies",
     file: "src/internal/rollback.ts",
     find: "halted: held.some((one) => halts(core, one))",
