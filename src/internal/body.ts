@@ -38,7 +38,7 @@ export interface Asked {
   readonly context: Context.Context<never>
   /** The asking fiber was interrupted: it waits for the answer, and will not use it. */
   withdrawn: boolean
-  /** Set by `deliver`: noneWithdrawn waits any more. */
+  /** Set by `deliver`: nobody waits any more. */
   answered: boolean
   answer: (exit: Exit.Exit<unknown, unknown>) => void
 }
