@@ -112,7 +112,7 @@ const aThousand = Effect.gen(function*() {
 
   // A till that books each request, not each key.
   const careless = orders(Shop.layer({ careless: true }))
-  const failed = yield* Effect.flip(Simulation.run({ seed: 3, sagas: 100, workers: 3, cancels: 0, ...careless }))
+  const failed = yield* Effect.flip(Simulation.run({ seed: 2, sagas: 100, workers: 3, cancels: 0, ...careless }))
   yield* Console.log(`A careless till:\n${failed.code}\n${failed.broken[0]!.timeline}`)
 })
 
@@ -140,28 +140,28 @@ Effect.gen(function*() {
 // 1000 orders on 3 workers: nothing is lost
 // A careless till:
 // Simulation.replay({
-//   seed: 3,
-//   sagas: [97],
-//   workers: 3,
+//   seed: 2,
+//   sagas: [57],
+//   workers: 2,
 //   spread: 10000,
 //   troubles: [
-//     { _tag: "Pause", at: 4061, worker: 2, lasts: 4302 }
+//     { _tag: "Unavailable", at: 1926, worker: 1, lasts: 14605 }
 //   ]
 // }, options)
-//     3444 ms  a person   [SagaStarted]
-//     3444 ms  process 2  [Claimed]
-//     3476 ms  process 2  [StepStarted ReserveInventory]
-//     3725 ms  process 2  ReserveInventory: succeeded (key PlaceOrder/97/0/ReserveInventory/0/0, attempt 1)
-//     3816 ms  process 2  [StepSucceeded ReserveInventory, StepStarted ChargePayment]
-//     8363 ms  process 2  ChargePayment: succeeded (key PlaceOrder/97/0/ChargePayment/0/0, attempt 1)
-//     9382 ms  process 2  [Claimed]
-//     9570 ms  process 2  check ChargePayment: succeeded (key PlaceOrder/97/0/ChargePayment/0/0, attempt 1)
-//     9612 ms  process 2  [AttemptFailed ChargePayment never]
-//     9688 ms  process 2  ChargePayment: succeeded (key PlaceOrder/97/0/ChargePayment/0/1, attempt 2)
-//     9727 ms  process 2  [StepSucceeded ChargePayment, StepStarted UpdateInventory]
-//     9752 ms  process 2  UpdateInventory: succeeded (key PlaceOrder/97/0/UpdateInventory/0/0, attempt 1)
-//     9815 ms  process 2  [StepSucceeded UpdateInventory, PivotPassed, StepStarted ShipOrder]
-//     9849 ms  process 2  ShipOrder: succeeded (key PlaceOrder/97/0/ShipOrder/0/0, attempt 1)
-//     9861 ms  process 2  [StepSucceeded ShipOrder, StepStarted NotifyCustomer]
-//     9906 ms  process 2  NotifyCustomer: succeeded (key PlaceOrder/97/0/NotifyCustomer/0/0, attempt 1)
-//     9929 ms  process 2  [StepSucceeded NotifyCustomer, SagaCompleted]
+//     1557 ms  a person   [SagaStarted]
+//     1559 ms  process 1  [Claimed]
+//     1569 ms  process 1  [StepStarted ReserveInventory]
+//     1645 ms  process 1  ReserveInventory: succeeded (key PlaceOrder/57/0/ReserveInventory/0/0, attempt 1)
+//     1711 ms  process 1  [StepSucceeded ReserveInventory, StepStarted ChargePayment]
+//     2028 ms  process 1  ChargePayment: succeeded (key PlaceOrder/57/0/ChargePayment/0/0, attempt 1)
+//     8112 ms  process 0  [Claimed]
+//     8299 ms  process 0  check ChargePayment: succeeded (key PlaceOrder/57/0/ChargePayment/0/0, attempt 1)
+//     8374 ms  process 0  [AttemptFailed ChargePayment never]
+//     8420 ms  process 0  ChargePayment: succeeded (key PlaceOrder/57/0/ChargePayment/0/1, attempt 2)
+//     8458 ms  process 0  [StepSucceeded ChargePayment, StepStarted UpdateInventory]
+//     8533 ms  process 0  UpdateInventory: succeeded (key PlaceOrder/57/0/UpdateInventory/0/0, attempt 1)
+//     8578 ms  process 0  [StepSucceeded UpdateInventory, PivotPassed, StepStarted ShipOrder]
+//     8724 ms  process 0  ShipOrder: succeeded (key PlaceOrder/57/0/ShipOrder/0/0, attempt 1)
+//     8729 ms  process 0  [StepSucceeded ShipOrder, StepStarted NotifyCustomer]
+//     8741 ms  process 0  NotifyCustomer: succeeded (key PlaceOrder/57/0/NotifyCustomer/0/0, attempt 1)
+//     8887 ms  process 0  [StepSucceeded NotifyCustomer, SagaCompleted]

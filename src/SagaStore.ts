@@ -218,6 +218,25 @@ export interface Stored {
 }
 
 /**
+ * An execution that was claimed, and the place of the claim in its journal.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Claimed {
+  readonly id: string
+  readonly seq: number
+  /**
+   * What is needed to take it up: its row as `read` would give it from the claim on, and its journal from the row's
+   * `base` on, the claim included. Only where the claim asked for it, and then still left to the driver: what is long
+   * is better read alone.
+   *
+   * @default whoever takes it up reads both
+   */
+  readonly stored?: { readonly row: Row; readonly journal: ReadonlyArray<Stored> } | undefined
+}
+
+/**
  * What became of a message.
  *
  * @category models
@@ -340,7 +359,13 @@ export interface Encoded {
     readonly margin: number
     readonly token: string
     readonly entries: string
-  }) => Effect.Effect<ReadonlyArray<{ readonly id: string; readonly seq: number }>, StoreError>
+    /**
+     * Whether what is claimed is to be answered with what is stored of it.
+     *
+     * @default false
+     */
+    readonly reads?: boolean
+  }) => Effect.Effect<ReadonlyArray<Claimed>, StoreError>
 
   /**
    * The executions that `worker` owns, with the highest `seq` of each.
@@ -471,9 +496,34 @@ export const make = (encoded: Encoded): SagaStore["Service"] => ({
   journal: (execution, after = -1) =>
     Effect.flatMap(
       encoded.journal(execution, after),
-      (stored) => Effect.fromResult(decodeJournal(execution, stored, after + 1))
+      (stored) => Effect.fromResult(decode(execution, stored, after + 1))
     )
 })
+
+/**
+ * What a driver stored of a journal, decoded. `first` is the place of its first append, by default 0; one that is
+ * missing, or that this version cannot read, is an error.
+ *
+ * @category decoding
+ * @since 0.1.0
+ */
+export const decode = (
+  execution: string,
+  stored: ReadonlyArray<Stored>,
+  first = 0
+): Result.Result<StoredJournal, Undecodable> => {
+  const appends: Array<StoredJournal["appends"][number]> = []
+  for (const append of stored) {
+    const seq = first + appends.length
+    if (append.seq !== seq) return Result.fail(new Undecodable({ execution, seq, issue: `append ${seq} is missing` }))
+    const entries = decodeEntries(append)
+    if (Result.isFailure(entries)) {
+      return Result.fail(new Undecodable({ execution, seq: append.seq, issue: entries.failure.message }))
+    }
+    appends.push({ seq: append.seq, at: append.at, entries: entries.success })
+  }
+  return Result.succeed({ appends, next: first + appends.length })
+}
 
 /**
  * The entries of as many appends as this version can read, without a gap between them. `first` is the place of the
@@ -520,29 +570,13 @@ export const layerMemory: Layer.Layer<SagaStore> = Layer.effect(SagaStore, Effec
 // internal
 // ---------------------------------------------------------------------------------------------------------------------
 
-const decodeJson = Schema.decodeUnknownResult(Schema.fromJsonString(Schema.Unknown))
 const decodeExpanded = Schema.decodeUnknownResult(Schema.Array(Journal.Entry))
 
-const decodeEntries = ({ at, entries }: Pick<Stored, "at" | "entries">) =>
-  Result.flatMap(decodeJson(entries), (json) => decodeExpanded(Notation.expand(json, at)))
+const parse = (text: string): Result.Result<unknown, Error> =>
+  Result.try({ try: () => JSON.parse(text) as unknown, catch: (error) => error as SyntaxError })
 
-const decodeJournal = (
-  execution: string,
-  stored: ReadonlyArray<Stored>,
-  first: number
-): Result.Result<StoredJournal, Undecodable> => {
-  const appends: Array<StoredJournal["appends"][number]> = []
-  for (const append of stored) {
-    const seq = first + appends.length
-    if (append.seq !== seq) return Result.fail(new Undecodable({ execution, seq, issue: `append ${seq} is missing` }))
-    const entries = decodeEntries(append)
-    if (Result.isFailure(entries)) {
-      return Result.fail(new Undecodable({ execution, seq: append.seq, issue: entries.failure.message }))
-    }
-    appends.push({ seq: append.seq, at: append.at, entries: entries.success })
-  }
-  return Result.succeed({ appends, next: first + appends.length })
-}
+const decodeEntries = ({ at, entries }: Pick<Stored, "at" | "entries">) =>
+  Result.flatMap(parse(entries), (json) => decodeExpanded(Notation.expand(json, at)))
 
 /** The message of the innermost cause: drivers wrap what really happened. */
 const innermost = (cause: unknown): string => {

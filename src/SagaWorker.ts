@@ -32,7 +32,7 @@ import * as limits from "./internal/limits.ts"
 import * as Notation from "./internal/notation.ts"
 import * as Registry from "./internal/registry.ts"
 import * as Starting from "./internal/starting.ts"
-import { type Append, SagaStore, type StoreError } from "./SagaStore.ts"
+import { type Append, type Claimed, SagaStore, type StoreError } from "./SagaStore.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
@@ -130,7 +130,7 @@ export const make = Effect.fnUntraced(function*(
   const leaving = new Map<string, number>()
   /** Claimed while they were on their way back. */
   const returned = new Set<string>()
-  /** A claim failed, so it may have taken something that nobody runs. */
+  /** Claiming failed, so something may be owned that nobody runs. */
   let inDoubt = false
   const arrivals = new Map<string, Set<() => void>>()
   const work = Latch.makeUnsafe(false)
@@ -253,56 +253,71 @@ export const make = Effect.fnUntraced(function*(
   /** Runs what a claim took whose answer was lost: it is owned here, so nobody else would. */
   const reconcile = Effect.gen(function*() {
     if (!inDoubt || !lease.holds()) return
-    for (const { id, seq } of yield* store.encoded.owned(lease.worker())) {
-      if (!live.has(id) && !taking.has(id)) yield* take(id, seq)
+    for (const owned of yield* store.encoded.owned(lease.worker())) {
+      if (!live.has(owned.id) && !taking.has(owned.id)) yield* take(owned)
     }
     inDoubt = false
   })
 
-  const claimOnce = Effect.gen(function*() {
-    const { names, versions } = handlers.claimable()
-    const limit = Math.min(config.claimSize, config.maxLive - claimed)
-    if (names.length === 0 || limit <= 0 || stopping || !lease.holds()) return false
-    const now = clock.currentTimeMillisUnsafe()
-    const worker = lease.worker()
-    const taken = yield* Effect.tapError(
-      store.encoded.claim({
+  /** How many the next claim may take, besides so many that are not taken up yet. */
+  const room = (waiting: number): number => {
+    if (handlers.claimable().names.length === 0 || stopping || !lease.holds()) return 0
+    return Math.min(config.claimSize, config.maxLive - claimed - waiting)
+  }
+
+  const claim = (limit: number) =>
+    Effect.suspend(() => {
+      const now = clock.currentTimeMillisUnsafe()
+      const worker = lease.worker()
+      return store.encoded.claim({
         worker,
-        names,
-        versions,
+        ...handlers.claimable(),
         limit,
         now,
         margin: config.margin,
         token: token(),
-        entries: Notation.encode([{ _tag: "Claimed", at: now, worker }], now)
-      }),
-      () =>
-        Effect.sync(() => {
-          inDoubt = true
-        })
-    )
-    for (const { id, seq } of taken) yield* take(id, seq)
-    return taken.length === limit
-  })
+        entries: Notation.encode([{ _tag: "Claimed", at: now, worker }], now),
+        reads: true
+      })
+    })
+
+  /** Claims as long as there is more, and asks for the next ones before it takes up those that came. */
+  const claimAll = Effect.gen(function*() {
+    let limit = room(0)
+    let taken = limit > 0 ? yield* claim(limit) : []
+    while (taken.length > 0) {
+      const isLast = taken.length < limit
+      limit = isLast ? 0 : room(taken.length)
+      const next = limit > 0 ? yield* Effect.forkChild(claim(limit), { startImmediately: true }) : undefined
+      for (const claimed of taken) yield* take(claimed)
+      taken = next === undefined ? [] : yield* Fiber.join(next)
+    }
+  }).pipe(Effect.onError(() =>
+    Effect.sync(() => {
+      inDoubt = true
+    })
+  ))
 
   /** Runs a claimed execution; what still runs here of it ends first. */
-  const take = (id: string, seq: number): Effect.Effect<void> => {
+  const take = ({ id, seq, stored }: Claimed): Effect.Effect<void> => {
     if (leaving.has(id)) {
       returned.add(id)
       return Effect.void
     }
-    const begin = Effect.flatMap(Effect.suspend(() => handler(id)), (registered) => {
-      taking.delete(id)
-      return launch(id, registered, { _tag: "Claim", seq }) === undefined ? giveBack([id]) : Effect.void
-    })
+    const begin = (claimed: Pick<Claimed, "seq" | "stored">) =>
+      Effect.flatMap(Effect.suspend(() => handler(id)), (registered) => {
+        taking.delete(id)
+        return launch(id, registered, { _tag: "Claim", ...claimed }) === undefined ? giveBack([id]) : Effect.void
+      })
     const zombie = live.get(id)
-    if (zombie === undefined && !lingering.has(id)) return begin
+    if (zombie === undefined && !lingering.has(id)) return begin({ seq, stored })
     taking.add(id)
     zombie?.abandon()
     return (zombie === undefined ? Effect.void : Effect.asVoid(Deferred.await(zombie.ended))).pipe(
       Effect.andThen(Effect.yieldNow),
       Effect.andThen(Effect.suspend(() => Fiber.awaitAll(lingering.get(id) ?? []))),
-      Effect.andThen(begin),
+      // What came with the claim may be old by then.
+      Effect.andThen(begin({ seq })),
       Effect.forkDetach,
       Effect.asVoid
     )
@@ -378,7 +393,7 @@ export const make = Effect.fnUntraced(function*(
     yield* work.await.pipe(Effect.timeoutOption(config.poll))
     work.closeUnsafe()
     yield* reconcile
-    while (yield* claimOnce) yield* Effect.yieldNow
+    yield* claimAll
     yield* readMail
   }).pipe(
     // Whatever the driver does, the worker looks for work again.

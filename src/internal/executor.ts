@@ -19,7 +19,7 @@ import * as Result from "effect/Result"
 import type * as Schema from "effect/Schema"
 import * as Journal from "../Journal.ts"
 import { describe } from "../SagaError.ts"
-import type { Append, SagaStore, StoreError } from "../SagaStore.ts"
+import type { Append, Claimed, SagaStore, StoreError } from "../SagaStore.ts"
 import * as Attempt from "./attempt.ts"
 import type { Blank } from "./blank.ts"
 import type * as Body from "./body.ts"
@@ -90,7 +90,7 @@ export interface Options {
   /** A new execution with its payload, or one that was claimed at this `seq`. */
   readonly from:
     | { readonly _tag: "Start"; readonly create: NonNullable<Append["create"]>; readonly parent?: string }
-    | { readonly _tag: "Claim"; readonly seq: number }
+    | { readonly _tag: "Claim"; readonly seq: number; readonly stored?: Claimed["stored"] }
 }
 
 /**
@@ -221,7 +221,7 @@ const drive = Effect.fnUntraced(function*(driver: Driver, onPayload: (text: stri
   const { options, run } = driver
   const { core } = run
   if (options.from._tag === "Claim") {
-    yield* Recovery.recover(run, options.from.seq, onPayload)
+    yield* Recovery.recover(run, options.from, onPayload)
     // What was sent to it is durable before a step in flight is settled for it.
     if (run.ending === undefined && core.pending.some(settles)) yield* flush(driver) ?? Effect.void
   } else {

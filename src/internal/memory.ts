@@ -199,7 +199,7 @@ const claimableSince = (state: Memory, row: Row, now: number, expiry: number): n
 }
 
 const memoryClaims = (state: Memory): Pick<Encoded, "claim" | "release"> => ({
-  claim: ({ entries, limit, margin, names, now, token, versions = [], worker }) =>
+  claim: ({ entries, limit, margin, names, now, reads = false, token, versions = [], worker }) =>
     Clock.clockWith((clock) =>
       Effect.sync(() => {
         const expiry = clock.currentTimeMillisUnsafe() - margin
@@ -214,8 +214,11 @@ const memoryClaims = (state: Memory): Pick<Encoded, "claim" | "release"> => ({
         return found.slice(0, limit).map(({ row }) => {
           const seq = (state.journals.get(row.id)?.at(-1)?.seq ?? -1) + 1
           memoryAppend(state, { execution: row.id, seq, token, at: now, entries, create: undefined, row: undefined })
-          state.executions.set(row.id, { ...row, worker, wakeAt: null, updatedAt: now })
-          return { id: row.id, seq }
+          const claimed = { ...row, worker, wakeAt: null, updatedAt: now }
+          state.executions.set(row.id, claimed)
+          if (!reads) return { id: row.id, seq }
+          const journal = (state.journals.get(row.id) ?? []).filter((append) => append.seq >= row.base)
+          return { id: row.id, seq, stored: { row: claimed, journal } }
         })
       })
     ),

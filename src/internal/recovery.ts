@@ -13,7 +13,7 @@ import * as Result from "effect/Result"
 import type * as Schema from "effect/Schema"
 import * as Journal from "../Journal.ts"
 import { describe, type ParkReason } from "../SagaError.ts"
-import type { SagaStore, Status } from "../SagaStore.ts"
+import { type Claimed, decode, type SagaStore, type Status } from "../SagaStore.ts"
 import * as Attempt from "./attempt.ts"
 import * as Body from "./body.ts"
 import * as Children from "./children.ts"
@@ -41,10 +41,14 @@ import * as Undoing from "./undoing.ts"
  * @category running
  * @since 0.1.0
  */
-export const recover = Effect.fnUntraced(function*(run: Run.Run, claimed: number, onPayload: (text: string) => void) {
+export const recover = Effect.fnUntraced(function*(
+  run: Run.Run,
+  { seq, stored }: Pick<Claimed, "seq" | "stored">,
+  onPayload: (text: string) => void
+) {
   const { core, store } = run
-  core.epoch = claimed
-  const row = yield* store.encoded.read(core.id)
+  core.epoch = seq
+  const row = stored === undefined ? yield* store.encoded.read(core.id) : stored.row
   // Another version's: it was claimed while this handler was the only one here.
   if (row === null || !runs(run.handler, row.version)) {
     run.ending = { _tag: "Left" }
@@ -53,7 +57,9 @@ export const recover = Effect.fnUntraced(function*(run: Run.Run, claimed: number
   onPayload(row.payload)
   run.received = row.received
   if (isEnd(row.status)) return yield* Mail.returnToSender(run, row)
-  const journal = yield* Effect.result(store.journal(core.id, row.base - 1))
+  const journal = stored === undefined
+    ? yield* Effect.result(store.journal(core.id, row.base - 1))
+    : decode(core.id, stored.journal, row.base)
   if (Result.isFailure(journal)) {
     if (journal.failure._tag === "StoreError") return yield* journal.failure
     core.at = core.clock.currentTimeMillisUnsafe()

@@ -483,9 +483,8 @@ const claims = ({ session, statements }: Driver): Pick<SagaStore.Encoded, "claim
       session.planned("owned", statements.owned, [worker]),
       (rows) => rows.map((row) => ({ id: row["id"] as string, seq: row["seq"] as number }))
     ),
-  claim: Effect.fnUntraced(function*({ entries, limit, margin, names, now, token, versions = [], worker }) {
-    const gone = yield* session.planned("claim", statements.gone, [margin])
-    const owners = texts(gone.map((row) => row["id"] as string))
+  claim: Effect.fnUntraced(function*(options) {
+    const { entries, limit, margin, names, now, reads = false, token, versions = [], worker } = options
     const parameters = [
       worker,
       texts(names),
@@ -494,18 +493,34 @@ const claims = ({ session, statements }: Driver): Pick<SagaStore.Encoded, "claim
       margin,
       token,
       entries,
-      owners,
       texts(versions.map((_) => _.name)),
       numbers(versions.map((_) => _.version))
     ]
-    const claimed = yield* session.planned("claim", statements.claim, parameters)
-    return claimed.map((row) => ({ id: row["id"] as string, seq: row["seq"] as number }))
+    const claimed = yield* session.planned("claim", reads ? statements.claimAndRead : statements.claim, parameters)
+    return claimed.map((row): SagaStore.Claimed => {
+      const id = row["id"] as string
+      const seq = row["seq"] as number
+      return reads ? { id, seq, stored: claimedWith(row, { seq, token, at: now, entries }) } : { id, seq }
+    })
   }),
   release: ({ executions, wakeAt, worker }) =>
     Effect.asVoid(
       session.planned("release", statements.release, [worker, texts(executions), PgTypes.timestamptz(time(wakeAt))])
     )
 })
+
+/** What came with a claim; undefined where it was too long for that. */
+const claimedWith = (columns: Session.Columns, claim: SagaStore.Stored): SagaStore.Claimed["stored"] => {
+  const payload = columns["payload"] as string | null
+  const result = columns["result"] as string | null
+  const first = columns["entries"] as string | null
+  const isWhole = payload !== null && first !== null && (result !== null || columns["unended"] === true)
+  if (!isWhole || columns["bytes"] as number > Statements.maxClaimedBytes) return undefined
+  const row = { ...summaryOf(columns), payload, result }
+  const journal: Array<SagaStore.Stored> = []
+  if (row.base === 0) journal.push({ seq: 0, token: columns["token"] as string, at: row.createdAt, entries: first })
+  return { row, journal: [...journal, ...columns["later"] as ReadonlyArray<SagaStore.Stored>, claim] }
+}
 
 const mail = (driver: Driver): Pick<SagaStore.Encoded, "send" | "inbox" | "unread"> => {
   const { session, statements } = driver

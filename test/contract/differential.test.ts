@@ -63,7 +63,8 @@ const operation = fc.oneof(
     names: fc.subarray(sagas),
     now: time,
     margin: fc.constantFrom(0, 1_000_000),
-    text
+    text,
+    reads: fc.boolean()
   }),
   fc.record({ _tag: fc.constant("release" as const), worker, executions: fc.subarray(executions), wakeAt: time }),
   fc.record({
@@ -194,7 +195,8 @@ const perform = Effect.fnUntraced(function*(run: Run, operation: Operation, coun
         now: operation.now,
         margin: operation.margin,
         token: `claim ${count}`,
-        entries: JSON.stringify([operation.text])
+        entries: JSON.stringify([operation.text]),
+        reads: operation.reads
       }
       // The order of those whose owner is gone is that of two different clocks.
       const claimed = yield* both(

@@ -301,6 +301,27 @@ export const mutants: ReadonlyArray<Mutant> = [
     tests: suspension
   },
   {
+    bug: "what a claim took whose answer was lost is owned and runs nowhere",
+    file: "src/SagaWorker.ts",
+    find: "      inDoubt = true\n",
+    replace: "",
+    tests: ["test/semantics/claims.test.ts"]
+  },
+  {
+    bug: "what is claimed ahead of the others does not count against MaxLive",
+    file: "src/SagaWorker.ts",
+    find: "config.maxLive - claimed - waiting)",
+    replace: "config.maxLive - claimed)",
+    tests: ["test/semantics/claims.test.ts"]
+  },
+  {
+    bug: "a claim in PostgreSQL brings a journal from before the last generation",
+    file: "src/sql/internal/statements.ts",
+    find: "seq >= claimed.base::integer",
+    replace: "seq >= 0",
+    tests: ["test/contract/postgres.test.ts"]
+  },
+  {
     bug: "a worker runs what it claimed while it was on its way back to the store",
     file: "src/SagaWorker.ts",
     find: "    if (leaving.has(id)) {",

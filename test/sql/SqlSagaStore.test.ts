@@ -435,21 +435,47 @@ layer(Postgres.layer("sql"), { excludeTestServices: true })("the statements", (i
       const { schema } = yield* Postgres.Postgres
       const sql = yield* PgClient.PgClient
       const store = yield* open({ schema })
-      const { claim, gone } = Statements.make(Names.make(schema))
+      const { claim, claimAndRead } = Statements.make(Names.make(schema))
       yield* store.append(Array.from(
         { length: 5_000 },
         (_, index) => start(`owned ${index}`, { row: { ...row, worker: "live" } })
       ))
-      const due = ["w", "{Order,Refund}", 64, new Date(1_000), 0, "token", "[]", "{dead 1,dead 2,dead 3}"]
-      const parameters = [...due, "{Order,Order,Refund}", "{1,2,1}"]
-      for (const [text, values] of [[gone, [0]], [claim, parameters]] as const) {
+      const due = ["w", "{Order,Refund}", 64, new Date(1_000), 0, "token", "[]"]
+      for (const text of [claim, claimAndRead]) {
         const [plan] = yield* sql.unsafe<{ "QUERY PLAN": ReadonlyArray<{ Plan: { "Total Cost": number } }> }>(
           `EXPLAIN (FORMAT JSON) ${text}`,
-          values
+          [...due, "{Order,Order,Refund}", "{1,2,1}"]
         ).unprepared
         // PostgreSQL compiles from 100,000 on, which takes a hundred times as long as the statement.
         assert.isBelow(plan!["QUERY PLAN"][0]!.Plan["Total Cost"], 10_000)
       }
+    }))
+
+  it.effect("of a claim read what is short with it, and leave the rest to whoever takes it up", () =>
+    Effect.gen(function*() {
+      const { schema } = yield* Postgres.Postgres
+      const store = yield* open({ schema })
+      const long = JSON.stringify(["x".repeat(Statements.maxClaimedBytes)])
+      const half = JSON.stringify(["x".repeat(Statements.maxClaimedBytes / 2)])
+      const due = { ...row, wakeAt: 1 }
+      const create = { name: "Short", payload: "{}" }
+      yield* store.append([
+        start("long append", { create }),
+        start("long first", { create, entries: long, row: due }),
+        start("long payload", { create: { ...create, payload: long }, row: due }),
+        start("long result", { create, row: { ...due, result: long } }),
+        start("long together", { create }),
+        start("short", { create: { ...create, payload: half }, row: { ...due, result: half } })
+      ])
+      yield* store.append([
+        then("long append", 1, { entries: long, row: due }),
+        then("long together", 1, { entries: half }),
+        then("short", 1, { entries: half })
+      ])
+      yield* store.append([then("long together", 2, { entries: half, row: due }), then("short", 2)])
+      const claimed = yield* store.claim({ ...claimBy("w", { names: ["Short"] }), reads: true })
+      assert.strictEqual(claimed.length, 6)
+      assert.deepStrictEqual(claimed.filter(({ stored }) => stored !== undefined).map(({ id }) => id), ["short"])
     }))
 
   it.effect("of a claim pass over a row that somebody has locked", () =>

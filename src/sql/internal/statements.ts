@@ -65,8 +65,9 @@ CROSS JOIN LATERAL (
 ) AS stored`,
     message: `SELECT ${part("message")} FROM ${names.inbox} WHERE execution = $3 AND number = $4::bigint`
   },
-  gone: gone(names),
-  claim: claim(names),
+  claim: `${claim(names, "id")}
+SELECT claimed.* FROM claimed JOIN picked USING (id) ORDER BY picked.since, picked.id`,
+  claimAndRead: claimAndRead(names),
   release: `UPDATE ${names.execution} SET worker = NULL, wake_at = $3::timestamptz
 WHERE id = ANY($2::text[]) AND worker = $1`,
   send: send(names),
@@ -100,6 +101,15 @@ export const maxWholeBytes = 2 * 1024 * 1024
  */
 export const partCharacters = 1024 * 1024
 
+/**
+ * How many bytes of text a claim reads of one execution in all. What has more is read when it is taken up: many are
+ * claimed at once, and what one of them is must not hold up the others.
+ *
+ * @category limits
+ * @since 0.1.0
+ */
+export const maxClaimedBytes = 64 * 1024
+
 // ---------------------------------------------------------------------------------------------------------------------
 // internal
 // ---------------------------------------------------------------------------------------------------------------------
@@ -112,7 +122,9 @@ const summary = `id, name, version, tags::text AS tags, status, worker, wake_at,
 /** What is asked, by executions and what they know already; `question` counts from 1. */
 const questions = "unnest($1::text[], $2::float8[]) WITH ORDINALITY AS asked(execution, after, question)"
 
-const whole = (column: string): string => `CASE WHEN octet_length(${column}) <= ${maxWholeBytes} THEN ${column} END`
+const upTo = (most: number) => (column: string) => `CASE WHEN octet_length(${column}) <= ${most} THEN ${column} END`
+const whole = upTo(maxWholeBytes)
+const short = upTo(maxClaimedBytes)
 
 /** `$1` is the first character, from 1; `$2` how many. */
 const part = (column: string): string => `substr(${column}, $1::integer, $2::integer) AS part`
@@ -297,17 +309,6 @@ const changes = `status = excluded.status,
     version = CASE WHEN excluded.mail < -1 THEN excluded.version ELSE old.version END,
     base = CASE WHEN excluded.mail < -1 THEN -2 - excluded.mail ELSE old.base END`
 
-/**
- * The workers that are gone and own something. What live workers own is not looked at: they start and end executions
- * all the time, so their part of the index is full of dead entries.
- */
-const gone = (names: Names): string =>
-  `SELECT w.id FROM ${names.worker} AS w
-CROSS JOIN LATERAL (
-  SELECT 1 FROM ${names.execution} WHERE ${ownedBy("w.id")} ORDER BY worker LIMIT 1
-) AS owned
-WHERE ${isGone("$1")}`
-
 /** A range of one, read in the order of the index: for an equality the planner may scan the table to find one row. */
 const ownedBy = (worker: string): string => `worker >= ${worker} AND worker <= ${worker}`
 
@@ -316,22 +317,27 @@ const isGone = (margin: string): string =>
   `(w.retired OR w.expires_at <= clock_timestamp() - ${margin}::float8 * interval '1 millisecond')`
 
 /** A saga that is named beside versions is claimed in these versions only. */
-const ofVersion = `(name <> ALL($9::text[]) OR EXISTS (
-      SELECT FROM unnest($9::text[], $10::float8[]) AS wanted(of, v) WHERE of = name AND v = version
+const ofVersion = `(name <> ALL($8::text[]) OR EXISTS (
+      SELECT FROM unnest($8::text[], $9::float8[]) AS wanted(of, v) WHERE of = name AND v = version
     ))`
 
 /**
- * Due ones by saga and time; then those of each worker that is gone, which were found by the statement before: the
- * planner then knows how many they are, and does not take a small statement for one that is worth compiling (JIT).
+ * Due ones by saga and time; then those of each worker that is gone and owns something. What live workers own is not
+ * looked at: they start and end executions all the time, so their part of the index is full of dead entries. Those who
+ * are gone come as an array, which the planner takes for short: a join looks to it as if it were worth compiling (JIT).
  *
  * The rows are locked before the journals are written, and a row that another claimer has locked is skipped. The place
  * in a journal is `max(seq) + 1` as of the statement's start: a zombie that appends meanwhile takes it, and the
  * execution is not claimed this time.
  */
-const claim = (names: Names): string =>
+const claim = (names: Names, returning: string): string =>
   `WITH gone AS (
   SELECT w.id AS worker, CASE WHEN w.retired THEN '-infinity' ELSE w.expires_at END AS since FROM ${names.worker} AS w
-  WHERE w.id = ANY($8::text[]) AND ${isGone("$5")}
+  WHERE w.id = ANY(ARRAY(
+    SELECT w.id FROM ${names.worker} AS w
+    CROSS JOIN LATERAL (SELECT 1 FROM ${names.execution} WHERE ${ownedBy("w.id")} ORDER BY worker LIMIT 1) AS owned
+    WHERE ${isGone("$5")}
+  ))
 ), due AS (
   SELECT e.id, e.wake_at AS since
   FROM (SELECT DISTINCT name FROM unnest($2::text[]) AS names(name)) AS wanted
@@ -362,9 +368,29 @@ const claim = (names: Names): string =>
 ), claimed AS (
   UPDATE ${names.execution} AS e SET worker = $1, wake_at = NULL, updated_at = $4::timestamptz
   FROM kept WHERE e.id = kept.execution
-  RETURNING e.id, kept.seq
-)
-SELECT claimed.id, claimed.seq::float8 AS seq FROM claimed JOIN picked USING (id) ORDER BY picked.since, picked.id`
+  RETURNING kept.seq::float8 AS seq, ${returning}
+)`
+
+/**
+ * The same, with what is stored of each: the row as the claim left it, and its appends from `base` to the claim's own,
+ * which is not among them. None can be missing there, because the last of them is what the claim counted from.
+ */
+const claimAndRead = (names: Names): string => {
+  const later = `FROM ${names.journal} WHERE execution = claimed.id AND seq >= claimed.base::integer`
+  const row = ["payload", "result", "entries"].map((column) => `${short(column)} AS ${column}`).join(", ")
+  return `${claim(names, `${summary}, token, result IS NULL AS unended, ${row}`)}
+SELECT claimed.*, size.bytes, coalesce(later.appends, '[]') AS later FROM claimed JOIN picked USING (id)
+CROSS JOIN LATERAL (SELECT coalesce(sum(octet_length(entries)), 0)::float8 AS bytes ${later}) AS size
+LEFT JOIN LATERAL (
+  SELECT json_agg(json_build_object('seq', seq, 'token', token, 'at', at, 'entries', entries)) AS appends
+  FROM (
+    SELECT seq, token, (extract(epoch FROM at) * 1000)::float8 AS at, entries ${later}
+      AND size.bytes <= ${maxClaimedBytes}
+    ORDER BY seq
+  ) AS append
+) AS later ON true
+ORDER BY picked.since, picked.id`
+}
 
 /**
  * A worker that is gone keeps its row while it owns something, and for an hour, because a late append of its own may

@@ -68,6 +68,39 @@ export const cases: ReadonlyArray<Case> = [
     })
   }),
 
+  promise("answers a claim that asks with nothing but what is stored from then on", function*(world) {
+    const { id, store, worker } = world
+    yield* store.register(worker("gone"), deadLease)
+    yield* store.register(worker(1), longLease)
+    const told = { message: "{}", now: 4, refuse: [] }
+    const long = JSON.stringify(["long ".repeat(20_000)])
+    const tags = { color: "red" }
+    yield* store.append([
+      create(world, id("new"), { wakeAt: 1 }),
+      create(world, id("told"), { wakeAt: 2, status: "parked", result: "{}" }),
+      create(world, id("orphan"), { worker: worker("gone") }, { create: { name: world.saga, payload: "1", tags } }),
+      create(world, id("again"), { wakeAt: 3 }),
+      create(world, id("long"), { wakeAt: 4 }),
+      create(world, id("long payload"), { wakeAt: 5 }, { create: { name: world.saga, payload: long } })
+    ])
+    yield* store.send({ execution: id("told"), ...told })
+    yield* store.append([next(id("orphan"), 1), next(id("again"), 1), next(id("long"), 1, { entries: long })])
+    const continued = rowUpdate({ wakeAt: 3, continued: { version: 3 } })
+    yield* store.append([next(id("orphan"), 2), next(id("again"), 2, { row: continued })])
+    yield* store.append([next(id("again"), 3)])
+    const claimed = yield* claim(world, worker(1), { reads: true })
+    yield* equal("all are claimed", claimed.length, 6)
+    for (const one of claimed) {
+      if (one.stored === undefined) continue
+      const row = yield* store.read(one.id)
+      yield* equal(`the row of ${one.id}`, one.stored.row, row!)
+      yield* equal(`the journal of ${one.id}`, one.stored.journal, yield* store.journal(one.id, row!.base - 1))
+    }
+    const again = create(world, id("unasked"), { wakeAt: 1 })
+    yield* store.append([again])
+    yield* equal("a claim that does not ask", yield* claim(world, worker(1)), [{ id: id("unasked"), seq: 1 }])
+  }),
+
   promise("claims nothing that is due later, never, or owned by a worker that lives", function*(world) {
     const { id, store, worker } = world
     yield* store.register(worker("owner"), longLease)
