@@ -20,15 +20,20 @@ import * as Context from "effect/Context"
 export type Blank<A> = { readonly [K in keyof A]-?: undefined }
 
 /**
+ * Adds a service to a context that is made.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Put = <I, S>(key: Context.Key<I, S>, service: S) => void
+
+/**
  * A context with more services, as one table: each service that `Context.add` adds is an object of one literal.
  *
  * @category combinators
  * @since 0.1.0
  */
-export const extend = (
-  context: Context.Context<never>,
-  add: (put: <I, S>(key: Context.Key<I, S>, service: S) => void) => void
-): Context.Context<never> => {
+export const extend = (context: Context.Context<never>, add: (put: Put) => void): Context.Context<never> => {
   const services = new Map(context.mapUnsafe)
   add((key, service) => services.set(key.key, service))
   return Context.makeUnsafe(services)

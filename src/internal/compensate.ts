@@ -13,6 +13,7 @@ import * as Exit from "effect/Exit"
 import type * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import type * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
 import type { Check, CheckRequest, Compensation } from "../Execution.ts"
 import type * as Journal from "../Journal.ts"
 import { TimedOut } from "../Step.ts"
@@ -143,7 +144,7 @@ const attempt = (undo: Undo): void => {
     const act = { kind: "compensate", error: compensationError } as const
     return Core.intercepted(core, act, compensation.run(held.value, cause))
   })
-  const own = Waits.provide(context(core, held, heart), waits)
+  const own = (scope?: Scope.Scope) => context(core, held, heart, { scope, more: Waits.services(waits) })
   const finish: Finish = (keep) => {
     Heartbeat.end(heart, keep)
     Waits.end(waits)
@@ -154,14 +155,19 @@ const attempt = (undo: Undo): void => {
 /** Nothing that the attempt does from now on counts, also where it goes on. `keep`: what it said last is recorded. */
 type Finish = (keep: boolean) => void
 
-const context = (core: Core.Core, held: Held, heart?: Heartbeat.Heart): Context.Context<never> =>
-  Core.compensationContext(core, held.asked, heart, held.ref, held.refusals, held.history.length + 1)
+const context = (
+  core: Core.Core,
+  held: Held,
+  heart?: Heartbeat.Heart,
+  besides?: Core.Besides
+): Context.Context<never> =>
+  Core.compensationContext(core, held.asked, heart, held.ref, held.refusals, held.history.length + 1, besides)
 
 const afterAttempt = (
   undo: Undo,
   outcome: Attempt.Outcome<unknown, unknown>,
   finish: Finish,
-  own: Context.Context<never>
+  own: () => Context.Context<never>
 ): void => {
   switch (outcome._tag) {
     case "Succeeded":
@@ -298,7 +304,7 @@ const encode = (
   outcome: "failed" | "timeout",
   error: unknown,
   finish: Finish,
-  own: Context.Context<never>
+  own: () => Context.Context<never>
 ): void => {
   const { core, held } = undo
   const then = (exit: Exit.Exit<Schema.Json, Schema.SchemaError>): void => {
@@ -318,7 +324,7 @@ const encode = (
   }
   const encoded = core.handler.definition.compensationError.encode(error)
   if (isDone(encoded)) then(encoded)
-  else Core.fork(core, core.attempts, Effect.exit(encoded), own, then, Exit.interrupt())
+  else Core.fork(core, core.attempts, Effect.exit(encoded), own(), then, Exit.interrupt())
 }
 
 const attemptFailed = (

@@ -25,7 +25,7 @@ import * as Journal from "../Journal.ts"
 import type { ParkReason } from "../SagaError.ts"
 import * as Step from "../Step.ts"
 import * as Attempt from "./attempt.ts"
-import { type Blank, once } from "./blank.ts"
+import { type Blank, extend, once, type Put } from "./blank.ts"
 import type { Asked } from "./body.ts"
 import type { Eager } from "./eager.ts"
 import type { Handler } from "./engine.ts"
@@ -311,17 +311,18 @@ export const attempt = <A, E>(
     readonly timeout?: Duration.Duration | undefined
     readonly silence?: Effect.Effect<void> | undefined
   },
-  context: Context.Context<never>,
+  contextIn: (scope?: Scope.Scope) => Context.Context<never>,
   onOutcome: (outcome: Attempt.Outcome<A, E>) => Eager
 ): void => {
   if (timeout !== undefined || silence !== undefined) {
     const limited = Attempt.run(Effect.scoped(effect), timeout, core.limits.grace, silence)
-    fork(core, core.attempts, limited, context, onOutcome, Attempt.selfInterrupted)
+    fork(core, core.attempts, limited, contextIn(), onOutcome, Attempt.selfInterrupted)
     return
   }
   const scope = Scope.makeUnsafe()
+  const context = contextIn(scope)
   const ended = (exit: Exit.Exit<A, E>) => emit(core, () => onOutcome(Attempt.classify(exit, false)))
-  beside(core.attempts, effect, Context.add(context, Scope.Scope, scope), (exit) => {
+  beside(core.attempts, effect, context, (exit) => {
     const closing = Scope.closeUnsafe(scope, exit)
     if (closing === undefined) return ended(exit)
     beside(core.attempts, Effect.uninterruptible(Effect.andThen(closing, exit)), context, ended)
@@ -428,19 +429,34 @@ export const stepContext = (
   heart: Execution.Heart | undefined,
   key: string,
   attempt: number,
-  stepKey = key
+  { more, scope, stepKey = key }: Besides & { readonly stepKey?: string } = {}
 ): Context.Context<never> =>
   // What this refers to forgets the execution when the attempt ends, so that it may be old: see `blank.ts`.
-  Context.add(outerContext(core, asked), Step.StepContext, {
-    ...blankStep,
-    execution: core.id,
-    step: asked.name,
-    key,
-    stepKey,
-    attempt,
-    epoch: core.epoch,
-    heart
+  extend(outerContext(core, asked), (put) => {
+    put(Step.StepContext, {
+      ...blankStep,
+      execution: core.id,
+      step: asked.name,
+      key,
+      stepKey,
+      attempt,
+      epoch: core.epoch,
+      heart
+    })
+    if (scope !== undefined) put(Scope.Scope, scope)
+    more?.(put)
   })
+
+/**
+ * What an attempt runs with beside its step's own: a scope that ends with it, and other services.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Besides {
+  readonly scope?: Scope.Scope | undefined
+  readonly more?: ((put: Put) => void) | undefined
+}
 
 /**
  * What a compensation and its check run with: that of its step, with a key of its own, beside the one under which its
@@ -455,10 +471,11 @@ export const compensationContext = (
   heart: Execution.Heart | undefined,
   ref: Journal.Ref,
   refusals: number,
-  attempt: number
+  attempt: number,
+  besides?: Besides
 ): Context.Context<never> => {
   const own = base(core, ref)
-  return stepContext(core, asked, heart, compensationOf(own), attempt, stepOf(own, refusals))
+  return stepContext(core, asked, heart, compensationOf(own), attempt, { ...besides, stepKey: stepOf(own, refusals) })
 }
 
 /**

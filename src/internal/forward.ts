@@ -13,6 +13,7 @@ import * as Exit from "effect/Exit"
 import type * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import type * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
 import type { Check, StepRequest } from "../Execution.ts"
 import * as Journal from "../Journal.ts"
 import type { ParkReason } from "../SagaError.ts"
@@ -251,8 +252,17 @@ const blank: Blank<StepTask> = {
   cancelWait: undefined
 }
 
-const context = ({ core }: Settler, task: StepTask, heart?: Heartbeat.Heart): Context.Context<never> =>
-  Core.stepContext(core, task.asked, heart, Core.stepKey(core, task.ref, task.refusals), task.history.length + 1)
+const context = (
+  { core }: Settler,
+  task: StepTask,
+  heart?: Heartbeat.Heart,
+  scope?: Scope.Scope
+): Context.Context<never> => {
+  const key = Core.stepKey(core, task.ref, task.refusals)
+  return Core.stepContext(core, task.asked, heart, key, task.history.length + 1, { scope })
+}
+
+type ContextIn = (scope?: Scope.Scope) => Context.Context<never>
 
 /** An attempt may have been in flight when its process died; a defect that a person resumed runs again as it is. */
 const takeUp = (to: Settler, task: StepTask): void => {
@@ -271,7 +281,7 @@ const attempt = (to: Settler, task: StepTask): void => {
   task.recovered = false
   const { request } = task
   const heart = Heartbeat.make(core, task)
-  const own = context(to, task, heart)
+  const own: ContextIn = (scope) => context(to, task, heart, scope)
   const act = { kind: "execute", step: request.kind, error: request.error } as const
   Core.attempt(
     core,
@@ -288,7 +298,7 @@ const store = (
   task: StepTask,
   outcome: Attempt.Outcome<unknown, unknown>,
   heart: Heartbeat.Heart,
-  own: Context.Context<never>
+  own: ContextIn
 ): Eager => {
   const then = (stored: Attempt.Outcome<StepOutcome.StepOutcome, unknown>): Eager =>
     afterAttempt(to, task, stored, heart)
@@ -383,11 +393,12 @@ const runCheck = (to: Settler, task: StepTask, why: Why, cause?: Cause.Cause<unk
   const check = task.request.check!
   const asked = Effect.suspend(() => check(Core.stepKey(core, task.ref, task.refusals)))
   const answer = Effect.flatMap(Core.intercepted(core, { kind: "check" }, asked), (found) => toCheck(to, task, found))
+  const heart = Heartbeat.mute(core, task)
   Core.attempt(
     core,
     answer as Effect.Effect<CheckOutcome>,
     {},
-    context(to, task, Heartbeat.mute(core, task)),
+    (scope) => context(to, task, heart, scope),
     (outcome) => afterCheck(to, task, why, cause, outcome)
   )
 }

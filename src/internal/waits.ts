@@ -6,11 +6,10 @@
  *
  * @since 0.1.0
  */
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import { Inbox, type Received, type ReceiveRequest, Waiting } from "../Execution.ts"
-import type { Blank } from "./blank.ts"
+import type { Blank, Put } from "./blank.ts"
 import type { Held } from "./compensate.ts"
 import * as Core from "./core.ts"
 import * as Receiving from "./receiving.ts"
@@ -69,8 +68,10 @@ export const end = (waits: Waits): void => {
  * @category combinators
  * @since 0.1.0
  */
-export const provide = (context: Context.Context<never>, waits: Waits): Context.Context<never> =>
-  Context.add(Context.add(context, Waiting, waits), Inbox, waits)
+export const services = (waits: Waits) => (put: Put): void => {
+  put(Waiting, waits)
+  put(Inbox, waits)
+}
 
 // ---------------------------------------------------------------------------------------------------------------------
 // internal
