@@ -30,6 +30,7 @@ import type { Asked } from "./body.ts"
 import type { Eager } from "./eager.ts"
 import type { Handler } from "./engine.ts"
 import type { Heart } from "./heartbeat.ts"
+import * as Notation from "./notation.ts"
 import type { Starting } from "./starting.ts"
 import { type Limits as StorableLimits, storable, type Unstorable } from "./storable.ts"
 
@@ -135,8 +136,9 @@ export interface Core {
   epoch: number
   /** The time of the last entry. */
   at: number
-  /** Recorded, not yet sent. */
+  /** Recorded, not yet sent; and what that is as text, since whoever gave its values may change them. */
   pending: Array<Journal.Entry>
+  written: Array<Notation.Written>
   /** Called once what is pending now is durable. */
   onDurable: Array<() => void>
   /** The row changes with the next append. */
@@ -197,6 +199,7 @@ export const make = (
   epoch: 0,
   at: 0,
   pending: [],
+  written: [],
   onDurable: [],
   rowChanged: false,
   mustFlush: false,
@@ -228,14 +231,26 @@ export const make = (
 export const now = (core: Core): number => core.at = Math.max(core.at, core.clock.currentTimeMillisUnsafe())
 
 /**
- * Adds an entry to what goes out with the next append.
+ * Adds an entry to what goes out with the next append. `value` is the text of its `value`, where that is known.
  *
  * @category recording
  * @since 0.1.0
  */
-export const record = (core: Core, entry: Journal.Entry): void => {
+export const record = (core: Core, entry: Journal.Entry, value?: string): void => {
   core.at = Math.max(core.at, entry.at)
   core.pending.push(entry)
+  core.written.push(Notation.write(entry, value))
+}
+
+/**
+ * Records another entry instead of those of what is pending that it is said for.
+ *
+ * @category recording
+ * @since 0.1.0
+ */
+export const replace = (core: Core, instead: (entry: Journal.Entry) => Journal.Entry): void => {
+  core.pending = core.pending.map(instead)
+  core.written = core.pending.map((entry) => Notation.write(entry))
 }
 
 /**
@@ -573,7 +588,16 @@ export const childId = (core: Core, tag: string, ref: Journal.Ref): ExecutionId.
  * @since 0.1.0
  */
 export const check = (core: Core, json: Schema.Json): Result.Result<Schema.Json, Unstorable> =>
-  Result.map(storable(json, core.limits.storable), () => json)
+  Result.map(textOf(core, json), () => json)
+
+/**
+ * The text of a value as the journal keeps it, or why it cannot.
+ *
+ * @category recording
+ * @since 0.1.0
+ */
+export const textOf = (core: Core, json: Schema.Json): Result.Result<string, Unstorable> =>
+  storable(json, core.limits.storable)
 
 // ---------------------------------------------------------------------------------------------------------------------
 // internal
@@ -592,6 +616,7 @@ const blank: Blank<Core> = {
   epoch: undefined,
   at: undefined,
   pending: undefined,
+  written: undefined,
   onDurable: undefined,
   rowChanged: undefined,
   mustFlush: undefined,

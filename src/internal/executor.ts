@@ -400,6 +400,7 @@ const flush = (driver: Driver, then: () => Eager.Eager = constVoid): Eager.Eager
   if (core.beating !== undefined && core.pending.length > 0 && driver.suspending === undefined) Heartbeat.flush(core)
   if (core.pending.length === 0 && core.onDurable.length === 0) return then()
   const entries = core.pending.splice(0)
+  const written = core.written.splice(0)
   const waiters = core.onDurable.splice(0)
   core.mustFlush = false
   if (entries.length === 0) {
@@ -417,7 +418,7 @@ const flush = (driver: Driver, then: () => Eager.Eager = constVoid): Eager.Eager
     seq: run.seq,
     token: options.token(create === undefined),
     at: core.at,
-    entries: Notation.encode(entries, core.at),
+    entries: Notation.append(written, core.at),
     create,
     row,
     answered,

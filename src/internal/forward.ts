@@ -144,7 +144,7 @@ export const start = (to: Settler, task: Task): void => {
   if (task._tag === "Timer") return Timing.start(to, task)
   if (task.request.kind === "onRollback" || task.request.kind === "onCommit") {
     task.phase = "running"
-    return Core.emit(to.core, () => succeed(to, task, null))
+    return Core.emit(to.core, () => succeed(to, task, { _tag: "Stored", json: null, text: "null" }))
   }
   const last = task.history.at(-1)
   if (last?.outcome === "pending") return wait(to, task, last.wakeAt ?? 0, () => runCheck(to, task, "pending"))
@@ -347,7 +347,7 @@ const afterStored = (
 ): Eager => {
   switch (stored._tag) {
     case "Stored":
-      return succeed(to, task, stored.json, found)
+      return succeed(to, task, stored, found)
     case "Refused":
       return retry(to, task, "refused", stored.error, stored.json)
     case "Unstorable":
@@ -639,7 +639,12 @@ const failed = (
   if (attempt.outcome === "refused" || attempt.outcome === "never") task.refusals++
 }
 
-const succeed = (to: Settler, task: StepTask, json: Schema.Json, found = false): Eager =>
+const succeed = (
+  to: Settler,
+  task: StepTask,
+  { json, text }: Extract<StepOutcome.StepOutcome, { readonly _tag: "Stored" }>,
+  found = false
+): Eager =>
   after(Core.provide(task.request.success.decode(json), Core.outerContext(to.core, task.asked)), (exit) => {
     if (Exit.isFailure(exit)) {
       const message = Attempt.issueMessage(exit.cause)
@@ -647,14 +652,15 @@ const succeed = (to: Settler, task: StepTask, json: Schema.Json, found = false):
       return to.park({ _tag: "Unencodable", what: `the result of ${Journal.refName(task.ref)}`, message })
     }
     const attempt = task.history.length + 1
-    Core.record(to.core, {
+    const entry: Journal.Entry = {
       _tag: "StepSucceeded",
       at: Core.now(to.core),
       ...task.ref,
       attempt,
       value: json,
       ...(found ? { found } : undefined)
-    })
+    }
+    Core.record(to.core, entry, text)
     settle(to, task, Exit.succeed(exit.value))
   })
 

@@ -65,42 +65,42 @@ const updated = (row: Row, { continued, ...update }: RowUpdate, seq: number, at:
 })
 
 const memoryAppend = (state: Memory, append: Append): boolean => {
-  const { answered = [], at, create, entries, execution, row, seq, tell, token } = append
+  const { answered, at, create, entries, execution, row, seq, tell, token } = append
   const journal = state.journals.get(execution) ?? []
   const last = journal.at(-1)?.seq ?? -1
   if (seq <= last && journal.some((stored) => stored.seq === seq)) return false
+  if (journal.length === 0) state.journals.set(execution, journal)
   journal.push({ seq, token, at, entries })
   if (seq < last) journal.sort((a, b) => a.seq - b.seq)
-  state.journals.set(execution, journal)
-  const before: Row | undefined = create === undefined
-    ? state.executions.get(execution)
-    : {
-      id: execution,
-      name: create.name,
-      version: create.version ?? 1,
-      tags: create.tags ?? {},
-      status: "running",
-      payload: create.payload,
-      result: null,
-      worker: null,
-      wakeAt: null,
-      mail: create.mail?.length ?? 0,
-      received: 0,
-      base: 0,
-      createdAt: at,
-      updatedAt: at
-    }
-  if (answered.length > 0) {
+  if (answered !== undefined && answered.length > 0) {
     const left = (state.inboxes.get(execution) ?? []).filter(({ number }) => !answered.includes(number))
     state.inboxes.set(execution, left)
   }
-  for (const [index, { key, message }] of create?.mail?.entries() ?? []) {
-    putMessage(state, execution, { number: index + 1, message }, key)
+  create?.mail?.forEach(({ key, message }, index) => putMessage(state, execution, { number: index + 1, message }, key))
+  if (row !== undefined) {
+    const before = create === undefined ? state.executions.get(execution) : created(execution, create, at)
+    if (before !== undefined) state.executions.set(execution, updated(before, row, seq, at))
   }
-  if (before !== undefined && row !== undefined) state.executions.set(execution, updated(before, row, seq, at))
   if (tell !== undefined) tellMessage(state, tell, at)
   return true
 }
+
+const created = (id: string, create: NonNullable<Append["create"]>, at: number): Row => ({
+  id,
+  name: create.name,
+  version: create.version ?? 1,
+  tags: create.tags ?? {},
+  status: "running",
+  payload: create.payload,
+  result: null,
+  worker: null,
+  wakeAt: null,
+  mail: create.mail?.length ?? 0,
+  received: 0,
+  base: 0,
+  createdAt: at,
+  updatedAt: at
+})
 
 const tellMessage = (state: Memory, { execution, message }: NonNullable<Append["tell"]>, at: number): void => {
   const row = state.executions.get(execution)

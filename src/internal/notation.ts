@@ -10,6 +10,49 @@
  * @since 0.1.0
  */
 import type * as Journal from "../Journal.ts"
+import type { Blank } from "./blank.ts"
+
+/**
+ * An entry as text, but for its time.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Written {
+  readonly head: string
+  readonly at: number
+  readonly rest: string
+}
+
+/**
+ * The text of an entry as it is now, whatever becomes of its values. `value` is the text of its `value`, where that is
+ * known.
+ *
+ * **Details**
+ *
+ * Built as text: half the time of an object that is made to be written.
+ *
+ * @category encoding
+ * @since 0.1.0
+ */
+export const write = (entry: Readonly<Journal.Entry>, value?: string): Written => {
+  const { key, usual } = forms[entry._tag]
+  const fields: Readonly<Record<string, unknown>> = entry
+  let rest = ""
+  for (const field in fields) {
+    if (field === "_tag" || field === "at" || field === key) continue
+    const content = fields[field]
+    if (content === undefined || (usual !== undefined && content === usual[field])) continue
+    const text = value !== undefined && field === "value" ? value : JSON.stringify(content)
+    rest += (fieldHeads.get(field) ?? `,${JSON.stringify(field)}:`) + text
+  }
+  const subject = key === undefined
+    ? "true"
+    : key === "value" && value !== undefined
+    ? value
+    : JSON.stringify(fields[key])
+  return { ...blank, head: heads.get(entry._tag)! + subject, at: entry.at, rest }
+}
 
 /**
  * The text of an append at this time.
@@ -17,16 +60,26 @@ import type * as Journal from "../Journal.ts"
  * @category encoding
  * @since 0.1.0
  */
-export const encode = (entries: ReadonlyArray<Journal.Entry>, at: number): string => {
+export const append = (entries: ReadonlyArray<Written>, at: number): string => {
   const shared = isKept(at) ? at : undefined
+  // In parts, which become one flat text; what is added to a text refers to it and to what is added.
   const parts = ["["]
   for (let index = 0; index < entries.length; index++) {
     if (index > 0) parts.push(",")
-    write(parts, entries[index]!, shared)
+    put(parts, entries[index]!, shared)
   }
   parts.push("]")
   return parts.join("")
 }
+
+/**
+ * The text of an append of these entries at this time.
+ *
+ * @category encoding
+ * @since 0.1.0
+ */
+export const encode = (entries: ReadonlyArray<Journal.Entry>, at: number): string =>
+  append(entries.map((entry) => write(entry)), at)
 
 /**
  * The text of one entry, with its time.
@@ -36,7 +89,7 @@ export const encode = (entries: ReadonlyArray<Journal.Entry>, at: number): strin
  */
 export const encodeOne = (entry: Journal.Entry): string => {
   const parts: Array<string> = []
-  write(parts, entry, undefined)
+  put(parts, write(entry), undefined)
   return parts.join("")
 }
 
@@ -158,27 +211,16 @@ const heads = new Map(
 
 /** `,"value":` of the fields that most entries have. */
 const fieldHeads = new Map(
-  ["at", "attempt", "error", "kind", "occurrence", "path", "scope", "value"].map((field) => [field, `,"${field}":`])
+  ["attempt", "error", "kind", "occurrence", "path", "scope", "value"].map((field) => [field, `,"${field}":`])
 )
 
 /** Whether every store gives this time back as it was: they keep whole milliseconds, and not all of them. */
 const isKept = (at: number): boolean => Number.isInteger(at) && at >= 0 && at <= 8.64e15
 
-/**
- * Built as text: half the time of an object that is made to be written. In parts, which become one flat text; what is
- * added to a text refers to it and to what is added.
- */
-const write = (parts: Array<string>, entry: Readonly<Journal.Entry>, shared: number | undefined): void => {
-  const { key, usual } = forms[entry._tag]
-  const fields: Readonly<Record<string, unknown>> = entry
-  parts.push(heads.get(entry._tag)!, key === undefined ? "true" : JSON.stringify(fields[key]))
-  for (const field in fields) {
-    if (field === "_tag" || field === key) continue
-    const value = fields[field]
-    if (value === undefined || (field === "at" ? value === shared : usual !== undefined && value === usual[field])) {
-      continue
-    }
-    parts.push(fieldHeads.get(field) ?? `,${JSON.stringify(field)}:`, JSON.stringify(value))
-  }
-  parts.push("}")
+const put = (parts: Array<string>, { at, head, rest }: Written, shared: number | undefined): void => {
+  parts.push(head)
+  if (at !== shared) parts.push(",\"at\":", JSON.stringify(at))
+  parts.push(rest, "}")
 }
+
+const blank: Blank<Written> = { head: undefined, at: undefined, rest: undefined }

@@ -282,8 +282,10 @@ const settle = Effect.fnUntraced(function*(run: Run.Run, answer: Mail.Answer, en
 /** What an answer said of a step cannot be, so in the journal it was not taken. */
 const refuseAnswer = ({ core }: Run.Run, answer: Mail.Answer, issue: string): void => {
   if (answer.resolution._tag !== "Resolve" && answer.resolution._tag !== "Skip") return
-  core.pending = core.pending.map((entry) =>
-    entry._tag === "Resolved" && entry.mail === answer.mail ? { ...answer, _tag: "ResolutionRefused", issue } : entry
+  Core.replace(
+    core,
+    (entry) =>
+      entry._tag === "Resolved" && entry.mail === answer.mail ? { ...answer, _tag: "ResolutionRefused", issue } : entry
   )
 }
 

@@ -25,7 +25,7 @@ import { isDone } from "./eager.ts"
  * @since 0.1.0
  */
 export type StepOutcome =
-  | { readonly _tag: "Stored"; readonly json: Schema.Json }
+  | { readonly _tag: "Stored"; readonly json: Schema.Json; readonly text: string }
   | { readonly _tag: "Refused"; readonly error: unknown; readonly json: Schema.Json }
   | { readonly _tag: "Unstorable"; readonly what: string; readonly message: string }
 
@@ -89,10 +89,10 @@ const stored = (core: Core.Core, { ref }: Stepped, what: string, exit: Encoded):
     const error = Cause.findErrorOption(exit.cause)
     return Option.isSome(error) ? refuse(error.value.message) : Exit.die(Cause.squash(exit.cause))
   }
-  const checked = Core.check(core, exit.value)
-  return Result.isSuccess(checked)
-    ? Exit.succeed({ _tag: "Stored", json: exit.value })
-    : refuse(checked.failure.message)
+  const text = Core.textOf(core, exit.value)
+  return Result.isSuccess(text)
+    ? Exit.succeed({ _tag: "Stored", json: exit.value, text: text.success })
+    : refuse(text.failure.message)
 }
 
 const refused = (core: Core.Core, step: Stepped, error: unknown, exit: Encoded): Exit.Exit<StepOutcome> =>

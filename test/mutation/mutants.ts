@@ -49,16 +49,30 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     bug: "an append loses its last entry",
     file: "src/internal/executor.ts",
-    find: "entries: Notation.encode(entries, core.at),",
-    replace: "entries: Notation.encode(entries.length > 1 ? entries.slice(0, -1) : entries, core.at),",
+    find: "entries: Notation.append(written, core.at),",
+    replace: "entries: Notation.append(written.length > 1 ? written.slice(0, -1) : written, core.at),",
     tests: replay
   },
   {
     bug: "every entry of an append gets its time",
     file: "src/internal/notation.ts",
-    find: "value === shared :",
-    replace: "shared !== undefined :",
+    find: "if (at !== shared) parts",
+    replace: "if (shared === undefined) parts",
     tests: notation
+  },
+  {
+    bug: "an entry is written as its values are when it is sent",
+    file: "src/internal/executor.ts",
+    find: "entries: Notation.append(written, core.at),",
+    replace: "entries: Notation.append(entries.map((entry) => Notation.write(entry)), core.at),",
+    tests: ["test/semantics/codecs.test.ts"]
+  },
+  {
+    bug: "a heartbeat is recorded as its details are then",
+    file: "src/internal/heartbeat.ts",
+    find: "checked === undefined ? undefined : JSON.parse(checked.success) as Schema.Json)",
+    replace: "details)",
+    tests: ["test/semantics/heartbeat.test.ts"]
   },
   {
     bug: "the store keeps two appends at one place",

@@ -3,7 +3,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Layer, Schema, SchemaGetter } from "effect"
-import { Saga, SagaEngine, Step } from "effect-saga"
+import { Saga, SagaEngine, SagaStore, Step } from "effect-saga"
 
 /** Text that goes through these two, each of which may wait or throw. */
 const coded = (
@@ -67,5 +67,27 @@ describe("codecs", () => {
     Effect.gen(function*() {
       const { exit } = yield* run(coded(Effect.succeed, thrown))
       assert.include(String(exit), "is parked: Stamp died: Error: the codec is broken")
+    }))
+
+  it.live("that pass a value on as it is leave the journal what it was when the step gave it", () =>
+    Effect.gen(function*() {
+      const given = ["a"]
+      const Post = Saga.make("Post", { payload: Schema.String, success: Schema.Json, idempotencyKey: (id) => id })
+      const plain = <const Name extends string>(name: Step.Literal<Name>, value: Schema.Json) =>
+        Step.make(name, { success: Schema.Json, execute: Effect.succeed(value), compensate: () => Effect.void })
+      const PostLive = Post.toLayer(Effect.fnUntraced(function*() {
+        const list = yield* plain("Give", given)
+        if (Array.isArray(list)) list.push("b")
+        yield* plain("Take", null)
+        return list
+      }))
+      const stored = Effect.gen(function*() {
+        assert.deepStrictEqual(yield* Post.execute("1"), ["a", "b"])
+        return (yield* (yield* SagaStore.SagaStore).journal("Post/1")).appends.flatMap((append) => append.entries)
+      })
+      const engine = Layer.provideMerge(SagaEngine.layer, SagaStore.layerMemory)
+      const entries = yield* Effect.provide(stored, Layer.provideMerge(PostLive, engine))
+      const values = entries.flatMap((entry) => entry._tag === "StepSucceeded" ? [entry.value] : [])
+      assert.deepStrictEqual(values, [["a"], null])
     }))
 })

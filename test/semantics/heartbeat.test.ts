@@ -51,6 +51,30 @@ describe("the next attempt reads what the last one said", () => {
       Effect.andThen(step("A"), step("B", { retry: once, ...options, execute: rows(parts, "B", 3, each) }))
     )
 
+  it.effect("as it was when it was said, whatever becomes of the object", () =>
+    Effect.gen(function*() {
+      const live = World.body(({ parts, step }) =>
+        step("A", {
+          retry: once,
+          execute: Effect.gen(function*() {
+            yield* parts.seen("from", Option.getOrElse(yield* last, () => 0))
+            const progress = { row: 1 }
+            yield* Step.heartbeat(progress, Schema.Json)
+            yield* Effect.sleep(100)
+            progress.row = 2
+            yield* Step.heartbeat(progress, Schema.Json)
+            progress.row = 99
+            return yield* parts.act("A", "A done")
+          })
+        })
+      )
+      const world = yield* World.make(live)
+      world.parts.faults.set("A", ["refuse"])
+      assert.deepStrictEqual(yield* world.execute, Exit.succeed("A done"))
+      assert.deepStrictEqual(world.parts.log, ["from=0", "A", "from=2", "A"])
+      assert.deepStrictEqual((yield* beats(world)).map(({ details }) => details), [{ row: 2 }])
+    }).pipe(Effect.provideService(Limits.HeartbeatPause, "10 seconds")))
+
   it.effect("after a refusal: it is written before the attempt's end, and a first attempt reads none", () =>
     Effect.gen(function*() {
       const world = yield* World.make(live())
