@@ -325,7 +325,7 @@ export const make = Effect.fnUntraced(function*(
 
   /** Remembers the attempts of a parked execution that do not end, until they do. */
   const linger = (one: Executor.Live): void => {
-    for (const fiber of one.lingering) {
+    for (const fiber of one.lingering()) {
       const fibers = lingering.get(one.id) ?? new Set()
       lingering.set(one.id, fibers.add(fiber))
       fiber.addObserver(() => {

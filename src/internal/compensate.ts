@@ -180,7 +180,7 @@ const afterAttempt = (
     case "TimedOut":
       return encode(undo, "timeout", new TimedOut({ step: undo.held.ref.name }), finish, own)
     case "StillRunning":
-      undo.core.lingering.add(outcome.fiber)
+      Core.linger(undo.core, outcome.fiber)
       return afterFailure(
         undo,
         { _tag: "Died", message: "it goes on past its timeout and the grace", running: true },

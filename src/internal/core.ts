@@ -164,14 +164,14 @@ export interface Core {
   /** Attempts in flight. */
   readonly attempts: Set<Fiber.Fiber<unknown, unknown>>
   /** Attempts that do not end although they were interrupted: nothing runs beside them, also not after a park. */
-  readonly lingering: Set<Fiber.Fiber<unknown, unknown>>
+  lingering: Set<Fiber.Fiber<unknown, unknown>> | undefined
   /** Everything else that waits: timers, back-offs, roll-backs. */
   readonly waits: Set<Fiber.Fiber<unknown, unknown>>
-  readonly sleepers: Set<Sleeper>
+  sleepers: Set<Sleeper> | undefined
   /** What was sent and nobody has received, in the order in which it was sent. */
   readonly mailbox: Array<Letter>
   /** Who waits for signals, in the order in which they asked. */
-  readonly receivers: Set<Receiver>
+  receivers: Set<Receiver> | undefined
   /** Compensations that have begun and not ended. */
   compensating: number
   /** Attempts with a heartbeat that is not recorded. */
@@ -213,11 +213,12 @@ export const make = (
   left: false,
   onDefect: () => {},
   attempts: new Set(),
-  lingering: new Set(),
+  // Those that few executions need are made by the first who does.
+  lingering: undefined,
   waits: new Set(),
-  sleepers: new Set(),
+  sleepers: undefined,
   mailbox: [],
-  receivers: new Set(),
+  receivers: undefined,
   compensating: 0,
   beating: undefined
 })
@@ -252,21 +253,6 @@ export const replace = (core: Core, instead: (entry: Journal.Entry) => Journal.E
   core.pending = core.pending.map(instead)
   core.written = core.pending.map((entry) => Notation.write(entry))
 }
-
-/**
- * Adds entries, and returns once they are durable. For what runs beside the driving fiber.
- *
- * @category recording
- * @since 0.1.0
- */
-export const recordDurably = (core: Core, make: () => Journal.Entry): Effect.Effect<void> =>
-  Effect.callback((resume) => {
-    emit(core, () => {
-      record(core, make())
-      core.mustFlush = true
-      core.onDurable.push(() => resume(Effect.void))
-    })
-  })
 
 /**
  * Calls back once everything that is recorded is durable. For the driving fiber, which calls back too.
@@ -345,6 +331,17 @@ export const attempt = <A, E>(
 }
 
 /**
+ * An attempt that was given up goes on: nothing runs beside it.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const linger = (core: Core, fiber: Fiber.Fiber<unknown, unknown>): void => {
+  core.lingering ??= new Set()
+  core.lingering.add(fiber)
+}
+
+/**
  * Calls back at a time of the engine's clock; returns what cancels it. `who` waits for nothing else.
  *
  * @category running
@@ -358,9 +355,9 @@ export const wakeAt = (
 ): () => void => {
   let cancelled = false
   const sleeper = who === undefined ? undefined : { time, who }
-  if (sleeper !== undefined) core.sleepers.add(sleeper)
+  if (sleeper !== undefined) sleep(core, sleeper)
   const awake = () => {
-    if (sleeper !== undefined) core.sleepers.delete(sleeper)
+    if (sleeper !== undefined) core.sleepers?.delete(sleeper)
   }
   const delay = time - core.clock.currentTimeMillisUnsafe()
   const fiber = fork(
@@ -390,13 +387,13 @@ export const wakeAt = (
 export const waitForMail = (core: Core, since: number, who: Sleeper["who"]): () => void => {
   const until = since + core.limits.suspendAfter
   const sleeper: Sleeper = { time: Infinity, who, stays: until > core.clock.currentTimeMillisUnsafe() }
-  core.sleepers.add(sleeper)
+  sleep(core, sleeper)
   // Timers may ring before the clock says so: who asked the clock then would never ask again.
   const cancelTimer = until === Infinity || sleeper.stays !== true
     ? undefined
     : wakeAt(core, until, () => void (sleeper.stays = false))
   return () => {
-    core.sleepers.delete(sleeper)
+    core.sleepers?.delete(sleeper)
     cancelTimer?.()
   }
 }
@@ -422,7 +419,7 @@ export const sleepUntil = (core: Core, time: number, who: Sleeper["who"] | undef
 export const idleUntil = (core: Core, tasks: number): number | undefined => {
   const count = { task: 0, compensation: 0, attempt: 0 }
   let time: number | undefined
-  for (const sleeper of core.sleepers) {
+  for (const sleeper of core.sleepers ?? []) {
     count[sleeper.who]++
     time = Math.min(time ?? sleeper.time, sleeper.time)
   }
@@ -647,6 +644,11 @@ const blankStep: Blank<typeof Step.StepContext["Service"]> = {
   attempt: undefined,
   epoch: undefined,
   heart: undefined
+}
+
+const sleep = (core: Core, sleeper: Sleeper): void => {
+  core.sleepers ??= new Set()
+  core.sleepers.add(sleeper)
 }
 
 const beside = <A, E>(

@@ -59,7 +59,7 @@ export interface Live {
   readonly started: Deferred.Deferred<Run.Ending | undefined>
   readonly ended: Deferred.Deferred<Run.Ending>
   /** Attempts that go on in this process although the execution has left it. */
-  readonly lingering: ReadonlySet<Fiber.Fiber<unknown, unknown>>
+  readonly lingering: () => Iterable<Fiber.Fiber<unknown, unknown>>
   /** There may be a message for it. */
   readonly notify: () => void
   /** Start nothing new; leave when nothing is in flight. */
@@ -130,7 +130,7 @@ export const make = (options: Options): Live => {
     ending: () => endingOf(driver),
     started: driver.started,
     ended,
-    lingering: core.lingering,
+    lingering: () => core.lingering ?? [],
     notify: () => {
       driver.mailDue = true
       Core.emit(core, () => {})
@@ -287,7 +287,7 @@ const drained = ({ core }: Run.Run): boolean => {
   if (!core.draining || core.events.length > 0) return false
   // A compensation that waits for nothing but time is taken up by the next owner.
   let asleep = 0
-  for (const { who } of core.sleepers) if (who === "attempt") asleep++
+  for (const { who } of core.sleepers ?? []) if (who === "attempt") asleep++
   return core.attempts.size === asleep
 }
 

@@ -323,7 +323,7 @@ const afterAttempt = (
     case "TimedOut":
       return afterTimeout(to, task, Heartbeat.silent(heart))
     case "StillRunning":
-      to.core.lingering.add(outcome.fiber)
+      Core.linger(to.core, outcome.fiber)
       failed(to, task, { outcome: "timeout", message: "it goes on past its timeout and the grace" })
       return to.park({
         _tag: "Unknown",

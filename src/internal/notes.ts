@@ -24,13 +24,11 @@ import * as Run from "./run.ts"
  * @category running
  * @since 0.1.0
  */
-export const restore = ({ notes }: Run.Run, entries: ReadonlyArray<Journal.Entry>): void => {
-  const keys = new Set<string>()
+export const restore = (run: Run.Run, entries: ReadonlyArray<Journal.Entry>): void => {
   for (const entry of entries) {
-    if (entry._tag === "Published") keys.add(Replay.keys.published(entry))
-    else if (entry._tag === "VersionMarked") notes.versions.set(entry.change, entry.version)
+    if (entry._tag === "Published") notesOf(run).written.add(Replay.keys.published(entry))
+    else if (entry._tag === "VersionMarked") notesOf(run).versions.set(entry.change, entry.version)
   }
-  notes.written = keys
 }
 
 /**
@@ -42,12 +40,12 @@ export const restore = ({ notes }: Run.Run, entries: ReadonlyArray<Journal.Entry
 export const again = (run: Run.Run, asked: Body.Asked): boolean => {
   const { request } = asked
   if (request._tag === "Version") {
-    const known = run.notes.versions.get(request.change)
+    const known = run.notes?.versions.get(request.change)
     if (known !== undefined) tell(run, asked, known)
     return known !== undefined
   }
   if (request._tag !== "Publish") return false
-  if (!run.notes.written.has(Run.keyOf(asked))) run.notes.unwritten.push(asked)
+  if (run.notes?.written.has(Run.keyOf(asked)) !== true) notesOf(run).unwritten.push(asked)
   run.body.deliver(asked, Exit.void)
   return true
 }
@@ -68,8 +66,9 @@ export const presume = (run: Run.Run, instruction: Replay.Instruction | undefine
   const asking = [...run.open.values()].filter((asked) => asked.request._tag === "Version")
   const { request } = asking.find((asked) => asked.path === path) ?? asking[0] ?? {}
   if (request?._tag !== "Version") return false
-  run.notes.versions.set(request.change, request.min)
-  run.notes.unmarked.set(request.change, request.min)
+  const notes = notesOf(run)
+  notes.versions.set(request.change, request.min)
+  notes.unmarked.set(request.change, request.min)
   for (const asked of asking) {
     if (asked.request._tag !== "Version" || asked.request.change !== request.change) continue
     run.open.delete(Run.keyOf(asked))
@@ -85,9 +84,11 @@ export const presume = (run: Run.Run, instruction: Replay.Instruction | undefine
  * @since 0.1.0
  */
 export const catchUp = (run: Run.Run): void => {
-  for (const [change, version] of run.notes.unmarked) mark(run, change, version)
-  run.notes.unmarked.clear()
-  for (const asked of run.notes.unwritten.splice(0)) if (run.core.seal === undefined) record(run, asked)
+  const { notes } = run
+  if (notes === undefined) return
+  for (const [change, version] of notes.unmarked) mark(run, change, version)
+  notes.unmarked.clear()
+  for (const asked of notes.unwritten.splice(0)) if (run.core.seal === undefined) record(run, asked)
 }
 
 /**
@@ -114,9 +115,9 @@ export const version = (run: Run.Run, asked: Body.Asked): void => {
     const message = `the versions of ${request.change} are whole numbers from min on to max, not ${min} to ${max}`
     return void Run.defect(run, undefined, message)
   }
-  const known = run.notes.versions.get(request.change)
+  const known = run.notes?.versions.get(request.change)
   if (known === undefined) {
-    run.notes.versions.set(request.change, request.max)
+    notesOf(run).versions.set(request.change, request.max)
     mark(run, request.change, request.max)
   }
   tell(run, asked, known ?? request.max)
@@ -125,6 +126,9 @@ export const version = (run: Run.Run, asked: Body.Asked): void => {
 // ---------------------------------------------------------------------------------------------------------------------
 // internal
 // ---------------------------------------------------------------------------------------------------------------------
+
+const notesOf = (run: Run.Run): Run.Notes =>
+  run.notes ??= { written: new Set(), unwritten: [], versions: new Map(), unmarked: new Map() }
 
 const record = (run: Run.Run, asked: Body.Asked): boolean => {
   const { core, handler } = run

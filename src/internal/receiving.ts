@@ -102,18 +102,32 @@ export const listen = (
   receiver: Core.Receiver
 ): () => void => {
   const cancelWait = who === undefined ? undefined : Core.waitForMail(core, since, who)
+  core.receivers ??= new Set()
   core.receivers.add(receiver)
   // It may have come already: then an event gives it.
   if (core.mailbox.some(({ signal }) => receiver.kinds.has(signal))) Core.emit(core, () => {})
   return () => {
     cancelWait?.()
-    core.receivers.delete(receiver)
+    core.receivers?.delete(receiver)
   }
 }
 
 /**
- * What a compensation receives at this place of it: journaled, and given again to its next attempt. `who`: what waits
- * for nothing else; undefined keeps it in memory.
+ * A place of a compensation's attempt where it waits for a signal.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Place {
+  readonly wait: string
+  /** What waits for nothing else; undefined keeps it in memory. */
+  readonly who: "attempt" | undefined
+  /** Whether the attempt has ended: what comes then is not for it, also where it goes on. */
+  readonly isOver: () => boolean
+}
+
+/**
+ * What a compensation receives at this place of it: journaled, and given again to its next attempt.
  *
  * @category running
  * @since 0.1.0
@@ -121,14 +135,11 @@ export const listen = (
 export const receive = (
   core: Core.Core,
   held: Held,
-  wait: string,
   request: ReceiveRequest,
-  who: "attempt" | undefined
+  at: Place
 ): Effect.Effect<Received> => {
-  const known = held.signals?.get(wait)
-  return known === undefined
-    ? receiveNext(core, held, wait, request, who)
-    : receivedBefore(core, held, request, known)
+  const known = held.signals?.get(at.wait)
+  return known === undefined ? receiveNext(core, held, request, at) : receivedBefore(core, held, request, known)
 }
 
 /**
@@ -140,7 +151,7 @@ export const receive = (
 export const deliver = (core: Core.Core): Eager.Again => {
   if (core.mailbox.length === 0 || core.draining || core.left || core.seal?._tag === "Park") return false
   for (const [index, letter] of core.mailbox.entries()) {
-    const receiver = [...core.receivers].find((_) => _.kinds.has(letter.signal) && _.listens())
+    const receiver = [...core.receivers ?? []].find((_) => _.kinds.has(letter.signal) && _.listens())
     if (receiver === undefined) continue
     const decode = Core.provide(receiver.kinds.get(letter.signal)!.decode(letter.payload), receiver.context)
     return Eager.again(Eager.after(decode, (decoded) => {
@@ -174,9 +185,8 @@ const receivedBefore = (
 const receiveNext = (
   core: Core.Core,
   held: Held,
-  wait: string,
   { kinds }: ReceiveRequest,
-  who: "attempt" | undefined
+  { isOver, wait, who }: Place
 ): Effect.Effect<Received> =>
   Effect.callback((resume) => {
     let stop: (() => void) | undefined
@@ -186,11 +196,11 @@ const receiveNext = (
       stop?.()
     }
     Core.emit(core, () => {
-      if (stopped) return
+      if (stopped || isOver()) return
       stop = listen(core, { since: Core.now(core), who }, {
         kinds,
         context: Core.outerContext(core, held.asked),
-        listens: () => !stopped,
+        listens: () => !stopped && !isOver(),
         take: ({ mail, payload, signal }, received) => {
           end()
           held.signals ??= new Map()

@@ -99,7 +99,7 @@ export const undoes = (task: Task): task is ScopeTask | StepsTask => task._tag =
  * @since 0.1.0
  */
 export interface Notes {
-  written: ReadonlySet<string>
+  readonly written: Set<string>
   readonly unwritten: Array<Body.Asked>
   /** The version of each change that the body was told. */
   readonly versions: Map<string, number>
@@ -132,7 +132,8 @@ export interface Run {
   readonly commits: Array<Body.Asked>
   committed: number
   /** What the body noted while it replayed. */
-  readonly notes: Notes
+  /** Undefined while it says nothing of itself. */
+  notes: Notes | undefined
   /** What decides, asked for while something that lost a race is not undone yet. */
   postponed: Array<Body.Asked>
   /** Recorded, to be started at once. */
@@ -201,12 +202,12 @@ export const make = (options: {
     },
     executed,
     open: new Map(),
-    intents: new Set(),
+    intents: noKeys,
     tasks: new Map(),
     held: new Map(),
     commits: [],
     committed: 0,
-    notes: { ...blankNotes, written: new Set(), unwritten: [], versions: new Map(), unmarked: new Map() },
+    notes: undefined,
     postponed: [],
     startNow: [],
     startDurable: [],
@@ -624,7 +625,7 @@ const blank: Blank<Run> = {
   rollingBack: undefined,
   deadline: undefined
 }
-const blankNotes: Blank<Notes> = { written: undefined, unwritten: undefined, versions: undefined, unmarked: undefined }
+const noKeys: ReadonlySet<string> = new Set()
 const blankHeld: Blank<Held> = {
   key: undefined,
   ref: undefined,

@@ -29,7 +29,7 @@ export const until = (run: Run.Run): number | undefined => {
   const time = Core.idleUntil(core, tasks)
   if (time === undefined) return undefined
   const now = core.clock.currentTimeMillisUnsafe()
-  for (const { stays } of core.sleepers) if (stays === true) return undefined
+  for (const { stays } of core.sleepers ?? []) if (stays === true) return undefined
   const wakeAt = core.pivotPassed || run.rollback !== undefined ? time : Math.min(time, run.deadline ?? time)
   return wakeAt - now > core.limits.suspendAfter ? wakeAt : undefined
 }

@@ -103,10 +103,15 @@ function sleep(
     timers.set(timer, wakeAt)
     const asleep = Core.sleepUntil(core, wakeAt, who(this, fiber))
     if (known !== undefined) return asleep
-    const recorded = Core.recordDurably(
-      core,
-      () => ({ _tag: "CompensationTimerSet", at: Core.now(core), ...held.ref, timer, wakeAt })
-    )
+    const recorded = Effect.callback<void>((resume) => {
+      Core.emit(core, () => {
+        // Its attempt may have ended since.
+        if (isOver(this)) return resume(Effect.interrupt)
+        Core.record(core, { _tag: "CompensationTimerSet", at: Core.now(core), ...held.ref, timer, wakeAt })
+        core.mustFlush = true
+        core.onDurable.push(() => resume(Effect.void))
+      })
+    })
     return Effect.andThen(recorded, asleep)
   })
 }
@@ -119,9 +124,13 @@ function receive(
   return Effect.suspend(() => {
     const { core, held } = this
     if (core === undefined || held === undefined) return Effect.interrupt
-    return Receiving.receive(core, held, place(this.received ??= new Map(), request.name), request, who(this, fiber))
+    const wait = place(this.received ??= new Map(), request.name)
+    return Receiving.receive(core, held, request, { wait, who: who(this, fiber), isOver: () => isOver(this) })
   })
 }
+
+/** Nothing that the attempt waits for counts any more. */
+const isOver = ({ core }: Waits): boolean => core === undefined
 
 const place = (counts: Map<string, number>, name: string): string => {
   const count = (counts.get(name) ?? 0) + 1

@@ -39,7 +39,7 @@ export const duration = (millis: number): string => {
 export const oneLine = (text: string, limit = MaxDetail): string => {
   const clean = text.toWellFormed().replace(/[\s\p{Cc}\u061C\u200E\u200F\u202A-\u202E\u2066-\u2069]+/gu, " ").trim()
   const characters = Array.from(clean.slice(0, 2 * limit + 2))
-  return characters.length > limit ? `${characters.slice(0, limit - 1).join("")}…` : clean
+  return characters.length > limit ? `${characters.slice(0, limit - 1).join("").trimEnd()}…` : clean
 }
 
 /**

@@ -839,6 +839,13 @@ describe("any journal", () => {
     )
   })
 
+  it("is told in whole lines wherever a long error is cut off", () => {
+    for (let length = 250; length < 320; length++) {
+      const error = `${"x".repeat(length)} ${"y z ".repeat(40)}`
+      isValid([started, { _tag: "RollbackStarted", at: start, scope: "", cause: { _tag: "Failed", error } }])
+    }
+  })
+
   it("is told up to wherever it is cut off", () => {
     for (const whole of [happy, unwound, skipped, crashed, doubted, anotherWay, late, abandoned, signalled, raced]) {
       for (let length = 0; length <= whole.length; length++) {

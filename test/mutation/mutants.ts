@@ -181,6 +181,13 @@ export const mutants: ReadonlyArray<Mutant> = [
     tests: rollback
   },
   {
+    bug: "a compensation that was given up receives a signal that is for another one",
+    file: "src/internal/receiving.ts",
+    find: "listens: () => !stopped && !isOver(),",
+    replace: "listens: () => !stopped,",
+    tests: rollback
+  },
+  {
     bug: "a heartbeat after the end of its attempt is recorded",
     file: "src/internal/heartbeat.ts",
     find: "  heart.core = undefined\n  heart.of = undefined\n",
@@ -374,8 +381,8 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     bug: "who asked last is given the first signal",
     file: "src/internal/receiving.ts",
-    find: "const receiver = [...core.receivers].find((_) => _.kinds.has(letter.signal) && _.listens())",
-    replace: "const receiver = [...core.receivers].findLast((_) => _.kinds.has(letter.signal) && _.listens())",
+    find: "const receiver = [...core.receivers ?? []].find((_) => _.kinds.has(letter.signal) && _.listens())",
+    replace: "const receiver = [...core.receivers ?? []].findLast((_) => _.kinds.has(letter.signal) && _.listens())",
     tests: signals
   },
   {

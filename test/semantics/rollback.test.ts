@@ -3,7 +3,8 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Fiber, Result, Schedule, Schema } from "effect"
-import { Saga, SagaError, Step, Timer } from "effect-saga"
+import { Saga, SagaError, Signal, Step, Timer } from "effect-saga"
+import * as TestClock from "effect/testing/TestClock"
 import * as Notation from "../../src/internal/notation.ts"
 import * as Journal from "../../src/Journal.ts"
 import { Refused, Stuck } from "../utils/Shop.ts"
@@ -798,6 +799,35 @@ describe("rule 28: compensations that do not succeed at once", () => {
         []
       )
       assert.strictEqual((yield* world.poll)._tag, "Parked")
+    }).pipe(Effect.scoped))
+
+  it.effect("that go on past the grace receive nothing more: what is sent then is for others", () =>
+    Effect.gen(function*() {
+      const Stop = Signal.make("Stop", { payload: Schema.String })
+      const live = World.body(({ parts, step }) =>
+        step("A", {
+          compensate: () =>
+            Effect.andThen(
+              Effect.sleep("1 minute"),
+              Effect.flatMap(Signal.receive(Stop), (heard) => parts.seen("A heard", heard))
+            )
+        }).pipe(
+          Effect.andThen(step("B", {
+            compensation: { timeout: "1 second" },
+            compensate: () => Effect.asVoid(Effect.uninterruptible(Signal.receive(Stop)))
+          })),
+          Effect.andThen(step("C"))
+        )
+      )
+      const world = yield* World.make(live, partsWith({ C: ["refuse"] })())
+      const running = yield* Effect.forkChild(world.execute)
+      yield* TestClock.adjust("30 seconds")
+      yield* world.signal(Stop, "now")
+      yield* TestClock.adjust("2 minutes")
+      assert.deepStrictEqual(World.whyParked(yield* Fiber.join(running)).unresolved.map(({ step }) => step), ["B"])
+      assert.deepStrictEqual(world.parts.log.slice(-1), ["A heard=now"])
+      const received = (yield* world.entries).filter((_) => _._tag === "CompensationSignalReceived")
+      assert.deepStrictEqual(received.map(({ name }) => name), ["A"])
     }).pipe(Effect.scoped))
 
   it.effect("have their start on record before they act", () =>
