@@ -302,49 +302,66 @@ const throughput = async (work: Work, concurrency: number): Promise<void> => {
 
 const recoveries: Array<Seen & { readonly contender: string }> = []
 
+/** Who takes longer than this, in seconds, does it once. */
+const longRecovery = 30
+
 /** A process that holds open executions is killed; another one ends them. */
+const recoverOnce = async (entrant: Entrant): Promise<Seen> => {
+  const url = await fresh()
+  const task: Task = {
+    kind: "hold",
+    work: "S5",
+    concurrency: 1,
+    seconds: 180,
+    warmup: 0,
+    url,
+    count: open,
+    extra: ""
+  }
+  const victim = start(entrant, task, { BENCH_HOLD: "1" })
+  await message(victim, "ready", 300)
+  victim.kill("SIGKILL")
+  await ended(victim)
+  const heir = start(entrant, { ...task, kind: "recover" })
+  try {
+    return await message<Seen>(heir, "done", 240)
+  } finally {
+    if (heir.connected) heir.send("stop")
+    await ended(heir)
+  }
+}
+
 const recovery = async (): Promise<void> => {
-  const rows = [["", "all ended after s", "a second", "the first after s", "MB at most"]]
+  const rows = [["", "all ended after s", "a second", "least", "most", "the first after s", "MB at most"]]
   for (const entrant of entrants.filter(({ name, recovers }) => recovers && !failures.has(name))) {
-    const url = await fresh()
-    const task: Task = {
-      kind: "hold",
-      work: "S5",
-      concurrency: 1,
-      seconds: 180,
-      warmup: 0,
-      url,
-      count: open,
-      extra: ""
-    }
     try {
-      const victim = start(entrant, task, { BENCH_HOLD: "1" })
-      await message(victim, "ready", 300)
-      victim.kill("SIGKILL")
-      await ended(victim)
-      const heir = start(entrant, { ...task, kind: "recover" })
-      try {
-        const seen = await message<Seen>(heir, "done", 240)
+      const all: Array<Seen & { readonly each: number }> = []
+      while (all.length < rounds && (all.at(-1)?.seconds ?? 0) < longRecovery) {
+        const seen = await recoverOnce(entrant)
         // All may have ended before the first look at them.
         const since = seen.seconds - seen.p50 / 1_000
-        const each = seen.count / (since > 0.05 ? since : seen.seconds)
+        all.push({ ...seen, each: seen.count / (since > 0.05 ? since : seen.seconds) })
         recoveries.push({ contender: entrant.name, ...seen })
-        rows.push([
-          titles[entrant.name]!,
-          seen.count < open ? `${seen.count} of ${open} in ${round(seen.seconds)}` : round(seen.seconds),
-          round(each),
-          round(seen.p50 / 1_000),
-          round(seen.memory / 1_000_000)
-        ])
-      } finally {
-        if (heir.connected) heir.send("stop")
-        await ended(heir)
       }
+      const sorted = all.toSorted((a, b) => a.each - b.each)
+      const seen = sorted[sorted.length >> 1]!
+      rows.push([
+        titles[entrant.name]!,
+        seen.count < open ? `${seen.count} of ${open} in ${round(seen.seconds)}` : round(seen.seconds),
+        round(seen.each),
+        round(sorted[0]!.each),
+        round(sorted.at(-1)!.each),
+        round(seen.p50 / 1_000),
+        round(seen.memory / 1_000_000)
+      ])
     } catch (error) {
-      rows.push([titles[entrant.name]!, String(error), "-", "-", "-"])
+      rows.push([titles[entrant.name]!, String(error), "-", "-", "-", "-", "-"])
     }
   }
-  console.log(`\nrecovery of ${open} executions whose worker was killed; "a second" counts from the first that ended`)
+  console.log(
+    `\nrecovery of ${open} executions whose worker was killed, the median of ${rounds} rounds (of one, where that ` +
+      `took longer than ${longRecovery} s); "a second" counts from the first that ended`
+  )
   print(rows)
 }
 

@@ -32,7 +32,7 @@ import * as limits from "./internal/limits.ts"
 import * as Notation from "./internal/notation.ts"
 import * as Registry from "./internal/registry.ts"
 import * as Starting from "./internal/starting.ts"
-import { type Append, type Claimed, SagaStore, type StoreError } from "./SagaStore.ts"
+import { type Append, type Claimed, type Row, SagaStore, type StoreError } from "./SagaStore.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
@@ -158,13 +158,13 @@ export const make = Effect.fnUntraced(function*(
   const alarm = yield* Alarm.make(Effect.sync(() => work.openUnsafe()))
 
   /** Of several versions the row says which it is; the journal's taker looks again. */
-  const handler = (id: string): Effect.Effect<Handlers.Registered | undefined> => {
+  const handler = (id: string, known?: Row): Effect.Effect<Handlers.Registered | undefined> => {
     const tag = ExecutionId.tag(id)
     const only = handlers.only(tag)
-    return only !== undefined ? Effect.succeed(only) : Effect.match(store.encoded.read(id), {
-      onFailure: () => undefined,
-      onSuccess: (row) => row === null ? undefined : handlers.of(tag, row.version)
-    })
+    if (only !== undefined) return Effect.succeed(only)
+    const of = (row: Row | null) => row === null ? undefined : handlers.of(tag, row.version)
+    if (known !== undefined) return Effect.succeed(of(known))
+    return Effect.match(store.encoded.read(id), { onFailure: () => undefined, onSuccess: of })
   }
 
   const starting: Starting.Starting = Starting.make({
@@ -253,8 +253,9 @@ export const make = Effect.fnUntraced(function*(
   /** Runs what a claim took whose answer was lost: it is owned here, so nobody else would. */
   const reconcile = Effect.gen(function*() {
     if (!inDoubt || !lease.holds()) return
-    for (const owned of yield* store.encoded.owned(lease.worker())) {
-      if (!live.has(owned.id) && !taking.has(owned.id)) yield* take(owned)
+    const worker = lease.worker()
+    for (const owned of yield* store.encoded.owned(worker)) {
+      if (!live.has(owned.id) && !taking.has(owned.id)) yield* take(worker, owned)
     }
     inDoubt = false
   })
@@ -269,7 +270,7 @@ export const make = Effect.fnUntraced(function*(
     Effect.suspend(() => {
       const now = clock.currentTimeMillisUnsafe()
       const worker = lease.worker()
-      return store.encoded.claim({
+      const taken = store.encoded.claim({
         worker,
         ...handlers.claimable(),
         limit,
@@ -279,45 +280,55 @@ export const make = Effect.fnUntraced(function*(
         entries: Notation.encode([{ _tag: "Claimed", at: now, worker }], now),
         reads: true
       })
+      return Effect.map(taken, (executions) => ({ worker, executions }))
     })
 
   /** Claims as long as there is more, and asks for the next ones before it takes up those that came. */
   const claimAll = Effect.gen(function*() {
     let limit = room(0)
-    let taken = limit > 0 ? yield* claim(limit) : []
-    while (taken.length > 0) {
-      const isLast = taken.length < limit
-      limit = isLast ? 0 : room(taken.length)
-      const next = limit > 0 ? yield* Effect.forkChild(claim(limit), { startImmediately: true }) : undefined
-      for (const claimed of taken) yield* take(claimed)
-      taken = next === undefined ? [] : yield* Fiber.join(next)
+    let taken = limit > 0 ? yield* claim(limit) : undefined
+    while (taken !== undefined) {
+      const { executions, worker } = taken
+      limit = executions.length < limit ? 0 : room(executions.length)
+      const next = limit > 0 ? yield* Effect.forkScoped(claim(limit), { startImmediately: true }) : undefined
+      for (const execution of executions) yield* take(worker, execution)
+      taken = next === undefined ? undefined : yield* Fiber.join(next)
     }
-  }).pipe(Effect.onError(() =>
-    Effect.sync(() => {
-      inDoubt = true
-    })
-  ))
+  }).pipe(
+    Effect.scoped,
+    Effect.onError(() =>
+      Effect.sync(() => {
+        inDoubt = true
+      })
+    )
+  )
 
-  /** Runs a claimed execution; what still runs here of it ends first. */
-  const take = ({ id, seq, stored }: Claimed): Effect.Effect<void> => {
+  /**
+   * Runs an execution that `worker` claimed; what still runs here of it ends first. With another lease than then it is
+   * somebody else's to claim.
+   */
+  const take = (worker: string, { id, seq, stored }: Claimed): Effect.Effect<void> => {
     if (leaving.has(id)) {
       returned.add(id)
       return Effect.void
     }
-    const begin = (claimed: Pick<Claimed, "seq" | "stored">) =>
-      Effect.flatMap(Effect.suspend(() => handler(id)), (registered) => {
+    const begin = (known: Claimed["stored"]) =>
+      Effect.flatMap(Effect.suspend(() => handler(id, known?.row)), (registered) => {
         taking.delete(id)
-        return launch(id, registered, { _tag: "Claim", ...claimed }) === undefined ? giveBack([id]) : Effect.void
+        if (lease.worker() !== worker) return Effect.void
+        return launch(id, registered, { _tag: "Claim", seq, stored: known }) === undefined
+          ? giveBack([id])
+          : Effect.void
       })
     const zombie = live.get(id)
-    if (zombie === undefined && !lingering.has(id)) return begin({ seq, stored })
+    if (zombie === undefined && !lingering.has(id)) return begin(stored)
     taking.add(id)
     zombie?.abandon()
     return (zombie === undefined ? Effect.void : Effect.asVoid(Deferred.await(zombie.ended))).pipe(
       Effect.andThen(Effect.yieldNow),
       Effect.andThen(Effect.suspend(() => Fiber.awaitAll(lingering.get(id) ?? []))),
       // What came with the claim may be old by then.
-      Effect.andThen(begin({ seq })),
+      Effect.andThen(begin(undefined)),
       Effect.forkDetach,
       Effect.asVoid
     )

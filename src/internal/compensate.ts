@@ -317,7 +317,7 @@ const encode = (
     afterFailure(
       undo,
       Result.isSuccess(checked)
-        ? { _tag: "Failed", outcome, error, json: exit.value }
+        ? { _tag: "Failed", outcome, error, json: checked.success }
         : { _tag: "Died", message: checked.failure.message },
       finish
     )

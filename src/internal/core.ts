@@ -138,7 +138,7 @@ export interface Core {
   at: number
   /** Recorded, not yet sent; and what that is as text, since whoever gave its values may change them. */
   pending: Array<Journal.Entry>
-  written: Array<Notation.Written>
+  lines: Array<Notation.Line>
   /** Called once what is pending now is durable. */
   onDurable: Array<() => void>
   /** The row changes with the next append. */
@@ -199,7 +199,7 @@ export const make = (
   epoch: 0,
   at: 0,
   pending: [],
-  written: [],
+  lines: [],
   onDurable: [],
   rowChanged: false,
   mustFlush: false,
@@ -240,7 +240,7 @@ export const now = (core: Core): number => core.at = Math.max(core.at, core.cloc
 export const record = (core: Core, entry: Journal.Entry, value?: string): void => {
   core.at = Math.max(core.at, entry.at)
   core.pending.push(entry)
-  core.written.push(Notation.write(entry, value))
+  core.lines.push(Notation.write(entry, value))
 }
 
 /**
@@ -250,8 +250,12 @@ export const record = (core: Core, entry: Journal.Entry, value?: string): void =
  * @since 0.1.0
  */
 export const replace = (core: Core, instead: (entry: Journal.Entry) => Journal.Entry): void => {
-  core.pending = core.pending.map(instead)
-  core.written = core.pending.map((entry) => Notation.write(entry))
+  for (const [index, entry] of core.pending.entries()) {
+    const other = instead(entry)
+    if (other === entry) continue
+    core.pending[index] = other
+    core.lines[index] = Notation.write(other)
+  }
 }
 
 /**
@@ -579,13 +583,13 @@ export const childId = (core: Core, tag: string, ref: Journal.Ref): ExecutionId.
   ExecutionId.make(tag, base(core, ref))
 
 /**
- * A value as the journal keeps it, or why it cannot.
+ * A value as the journal keeps it, whatever becomes of the one that was given; or why it cannot.
  *
  * @category recording
  * @since 0.1.0
  */
 export const check = (core: Core, json: Schema.Json): Result.Result<Schema.Json, Unstorable> =>
-  Result.map(textOf(core, json), () => json)
+  Result.map(textOf(core, json), (text) => JSON.parse(text) as Schema.Json)
 
 /**
  * The text of a value as the journal keeps it, or why it cannot.
@@ -613,7 +617,7 @@ const blank: Blank<Core> = {
   epoch: undefined,
   at: undefined,
   pending: undefined,
-  written: undefined,
+  lines: undefined,
   onDurable: undefined,
   rowChanged: undefined,
   mustFlush: undefined,

@@ -87,10 +87,10 @@ export interface Options {
   readonly mayAct: () => boolean
   /** A token that tells an append from all others that may race for its place; short for those of an owner. */
   readonly token: (owned?: boolean) => string
-  /** A new execution with its payload, or one that was claimed at this `seq`. */
+  /** A new execution with its payload, or one that was claimed at this `seq`; `stored` is forgotten once it is read. */
   readonly from:
     | { readonly _tag: "Start"; readonly create: NonNullable<Append["create"]>; readonly parent?: string }
-    | { readonly _tag: "Claim"; readonly seq: number; readonly stored?: Claimed["stored"] }
+    | { readonly _tag: "Claim"; readonly seq: number; stored?: Claimed["stored"] }
 }
 
 /**
@@ -221,7 +221,9 @@ const drive = Effect.fnUntraced(function*(driver: Driver, onPayload: (text: stri
   const { options, run } = driver
   const { core } = run
   if (options.from._tag === "Claim") {
-    yield* Recovery.recover(run, options.from, onPayload)
+    const { stored } = options.from
+    options.from.stored = undefined
+    yield* Recovery.recover(run, { seq: options.from.seq, stored }, onPayload)
     // What was sent to it is durable before a step in flight is settled for it.
     if (run.ending === undefined && core.pending.some(settles)) yield* flush(driver) ?? Effect.void
   } else {
@@ -400,7 +402,7 @@ const flush = (driver: Driver, then: () => Eager.Eager = constVoid): Eager.Eager
   if (core.beating !== undefined && core.pending.length > 0 && driver.suspending === undefined) Heartbeat.flush(core)
   if (core.pending.length === 0 && core.onDurable.length === 0) return then()
   const entries = core.pending.splice(0)
-  const written = core.written.splice(0)
+  const lines = core.lines.splice(0)
   const waiters = core.onDurable.splice(0)
   core.mustFlush = false
   if (entries.length === 0) {
@@ -418,7 +420,7 @@ const flush = (driver: Driver, then: () => Eager.Eager = constVoid): Eager.Eager
     seq: run.seq,
     token: options.token(create === undefined),
     at: core.at,
-    entries: Notation.append(written, core.at),
+    entries: Notation.append(lines, core.at),
     create,
     row,
     answered,

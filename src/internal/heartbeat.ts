@@ -190,12 +190,12 @@ function beat(this: Heart, details: Schema.Json | undefined): Effect.Effect<Exec
         core.leave()
         return Effect.interrupt
       }
-      const checked = details === undefined ? undefined : Core.textOf(core, details)
+      const checked = details === undefined ? undefined : Core.check(core, details)
       if (checked !== undefined && Result.isFailure(checked)) {
         return Effect.die(new Error(`the details of a heartbeat of ${of.ref.name}: ${checked.failure.message}`))
       }
       // As they are now: it is recorded later, and the step goes on with them.
-      take(core, this, beats, checked === undefined ? undefined : JSON.parse(checked.success) as Schema.Json)
+      take(core, this, beats, checked?.success)
     }
     const cancelRequested = isStep(of) && isUnwanted(core, of)
     if (cancelRequested) beats.told = true

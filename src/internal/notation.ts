@@ -18,7 +18,7 @@ import type { Blank } from "./blank.ts"
  * @category models
  * @since 0.1.0
  */
-export interface Written {
+export interface Line {
   readonly head: string
   readonly at: number
   readonly rest: string
@@ -35,7 +35,7 @@ export interface Written {
  * @category encoding
  * @since 0.1.0
  */
-export const write = (entry: Readonly<Journal.Entry>, value?: string): Written => {
+export const write = (entry: Readonly<Journal.Entry>, value?: string): Line => {
   const { key, usual } = forms[entry._tag]
   const fields: Readonly<Record<string, unknown>> = entry
   let rest = ""
@@ -60,7 +60,7 @@ export const write = (entry: Readonly<Journal.Entry>, value?: string): Written =
  * @category encoding
  * @since 0.1.0
  */
-export const append = (entries: ReadonlyArray<Written>, at: number): string => {
+export const append = (entries: ReadonlyArray<Line>, at: number): string => {
   const shared = isKept(at) ? at : undefined
   // In parts, which become one flat text; what is added to a text refers to it and to what is added.
   const parts = ["["]
@@ -217,10 +217,10 @@ const fieldHeads = new Map(
 /** Whether every store gives this time back as it was: they keep whole milliseconds, and not all of them. */
 const isKept = (at: number): boolean => Number.isInteger(at) && at >= 0 && at <= 8.64e15
 
-const put = (parts: Array<string>, { at, head, rest }: Written, shared: number | undefined): void => {
+const put = (parts: Array<string>, { at, head, rest }: Line, shared: number | undefined): void => {
   parts.push(head)
   if (at !== shared) parts.push(",\"at\":", JSON.stringify(at))
   parts.push(rest, "}")
 }
 
-const blank: Blank<Written> = { head: undefined, at: undefined, rest: undefined }
+const blank: Blank<Line> = { head: undefined, at: undefined, rest: undefined }

@@ -124,6 +124,8 @@ export interface Place {
   readonly who: "attempt" | undefined
   /** Whether the attempt has ended: what comes then is not for it, also where it goes on. */
   readonly isOver: () => boolean
+  /** Called when it ends. */
+  readonly onEnd: (f: () => void) => void
 }
 
 /**
@@ -186,7 +188,7 @@ const receiveNext = (
   core: Core.Core,
   held: Held,
   { kinds }: ReceiveRequest,
-  { isOver, wait, who }: Place
+  { isOver, onEnd, wait, who }: Place
 ): Effect.Effect<Received> =>
   Effect.callback((resume) => {
     let stop: (() => void) | undefined
@@ -196,11 +198,16 @@ const receiveNext = (
       stop?.()
     }
     Core.emit(core, () => {
-      if (stopped || isOver()) return
+      if (isOver()) return resume(Effect.interrupt)
+      if (stopped) return
+      onEnd(() => {
+        end()
+        resume(Effect.interrupt)
+      })
       stop = listen(core, { since: Core.now(core), who }, {
         kinds,
         context: Core.outerContext(core, held.asked),
-        listens: () => !stopped && !isOver(),
+        listens: () => !stopped,
         take: ({ mail, payload, signal }, received) => {
           end()
           held.signals ??= new Map()

@@ -131,8 +131,7 @@ export interface Run {
   /** What waits for the commit, and how much of it was asked for. */
   readonly commits: Array<Body.Asked>
   committed: number
-  /** What the body noted while it replayed. */
-  /** Undefined while it says nothing of itself. */
+  /** What the body noted; undefined while it says nothing of itself. */
   notes: Notes | undefined
   /** What decides, asked for while something that lost a race is not undone yet. */
   postponed: Array<Body.Asked>

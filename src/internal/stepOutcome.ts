@@ -98,5 +98,7 @@ const stored = (core: Core.Core, { ref }: Stepped, what: string, exit: Encoded):
 const refused = (core: Core.Core, step: Stepped, error: unknown, exit: Encoded): Exit.Exit<StepOutcome> =>
   Exit.map(
     stored(core, step, "the error of", exit),
-    (outcome): StepOutcome => outcome._tag === "Stored" ? { _tag: "Refused", error, json: outcome.json } : outcome
+    // A schedule may have the error before it is recorded.
+    (outcome): StepOutcome =>
+      outcome._tag === "Stored" ? { _tag: "Refused", error, json: JSON.parse(outcome.text) as Schema.Json } : outcome
   )

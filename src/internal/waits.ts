@@ -28,6 +28,8 @@ export interface Waits {
   held: Held | undefined
   /** The fiber whose waiting is the attempt's; undefined where that keeps the execution in memory all the same. */
   fiber: Fiber.Fiber<unknown, unknown> | undefined
+  /** What waits for a signal, and hears of the end. */
+  onEnd: Array<() => void> | undefined
   /** How many waits there were under each name. */
   slept: Map<string, number> | undefined
   received: Map<string, number> | undefined
@@ -46,6 +48,7 @@ export const make = (core: Core.Core, held: Held): Waits => ({
   core,
   held,
   fiber: undefined,
+  onEnd: undefined,
   slept: undefined,
   received: undefined
 })
@@ -60,6 +63,9 @@ export const end = (waits: Waits): void => {
   waits.core = undefined
   waits.held = undefined
   waits.fiber = undefined
+  const ends = waits.onEnd
+  waits.onEnd = undefined
+  for (const ended of ends ?? []) ended()
 }
 
 /**
@@ -83,6 +89,7 @@ const blank: Blank<Waits> = {
   core: undefined,
   held: undefined,
   fiber: undefined,
+  onEnd: undefined,
   slept: undefined,
   received: undefined
 }
@@ -125,7 +132,15 @@ function receive(
     const { core, held } = this
     if (core === undefined || held === undefined) return Effect.interrupt
     const wait = place(this.received ??= new Map(), request.name)
-    return Receiving.receive(core, held, request, { wait, who: who(this, fiber), isOver: () => isOver(this) })
+    return Receiving.receive(core, held, request, {
+      wait,
+      who: who(this, fiber),
+      isOver: () => isOver(this),
+      onEnd: (f) => {
+        this.onEnd ??= []
+        this.onEnd.push(f)
+      }
+    })
   })
 }
 

@@ -509,17 +509,15 @@ const claims = ({ session, statements }: Driver): Pick<SagaStore.Encoded, "claim
     )
 })
 
-/** What came with a claim; undefined where it was too long for that. */
+/** What came with a claim; undefined where it was too much for that. */
 const claimedWith = (columns: Session.Columns, claim: SagaStore.Stored): SagaStore.Claimed["stored"] => {
-  const payload = columns["payload"] as string | null
-  const result = columns["result"] as string | null
-  const first = columns["entries"] as string | null
-  const isWhole = payload !== null && first !== null && (result !== null || columns["unended"] === true)
-  if (!isWhole || columns["bytes"] as number > Statements.maxClaimedBytes) return undefined
-  const row = { ...summaryOf(columns), payload, result }
-  const journal: Array<SagaStore.Stored> = []
-  if (row.base === 0) journal.push({ seq: 0, token: columns["token"] as string, at: row.createdAt, entries: first })
-  return { row, journal: [...journal, ...columns["later"] as ReadonlyArray<SagaStore.Stored>, claim] }
+  if (columns["fits"] !== true) return undefined
+  const payload = columns["payload"] as string
+  const row = { ...summaryOf(columns), payload, result: columns["result"] as string | null }
+  const { base, createdAt: at } = row
+  const first = { seq: 0, token: columns["token"] as string, at, entries: columns["entries"] as string }
+  const later = JSON.parse(columns["later"] as string) as ReadonlyArray<SagaStore.Stored>
+  return { row, journal: base === 0 ? [first, ...later, claim] : [...later, claim] }
 }
 
 const mail = (driver: Driver): Pick<SagaStore.Encoded, "send" | "inbox" | "unread"> => {

@@ -49,8 +49,8 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     bug: "an append loses its last entry",
     file: "src/internal/executor.ts",
-    find: "entries: Notation.append(written, core.at),",
-    replace: "entries: Notation.append(written.length > 1 ? written.slice(0, -1) : written, core.at),",
+    find: "entries: Notation.append(lines, core.at),",
+    replace: "entries: Notation.append(lines.length > 1 ? lines.slice(0, -1) : lines, core.at),",
     tests: replay
   },
   {
@@ -63,15 +63,15 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     bug: "an entry is written as its values are when it is sent",
     file: "src/internal/executor.ts",
-    find: "entries: Notation.append(written, core.at),",
+    find: "entries: Notation.append(lines, core.at),",
     replace: "entries: Notation.append(entries.map((entry) => Notation.write(entry)), core.at),",
     tests: ["test/semantics/codecs.test.ts"]
   },
   {
     bug: "a heartbeat is recorded as its details are then",
     file: "src/internal/heartbeat.ts",
-    find: "checked === undefined ? undefined : JSON.parse(checked.success) as Schema.Json)",
-    replace: "details)",
+    find: "take(core, this, beats, checked?.success)",
+    replace: "take(core, this, beats, details)",
     tests: ["test/semantics/heartbeat.test.ts"]
   },
   {
@@ -182,9 +182,9 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     bug: "a compensation that was given up receives a signal that is for another one",
-    file: "src/internal/receiving.ts",
-    find: "listens: () => !stopped && !isOver(),",
-    replace: "listens: () => !stopped,",
+    file: "src/internal/waits.ts",
+    find: "  for (const ended of ends ?? []) ended()\n",
+    replace: "",
     tests: rollback
   },
   {
@@ -325,6 +325,13 @@ export const mutants: ReadonlyArray<Mutant> = [
     bug: "what a claim took whose answer was lost is owned and runs nowhere",
     file: "src/SagaWorker.ts",
     find: "      inDoubt = true\n",
+    replace: "",
+    tests: ["test/semantics/claims.test.ts"]
+  },
+  {
+    bug: "what was claimed under a lease that is lost runs under the next one",
+    file: "src/SagaWorker.ts",
+    find: "        if (lease.worker() !== worker) return Effect.void\n",
     replace: "",
     tests: ["test/semantics/claims.test.ts"]
   },

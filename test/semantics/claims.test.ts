@@ -68,6 +68,40 @@ describe("rule 11: a claim", () => {
       assert.isAtLeast(claims, 3)
     }).pipe(Effect.provide(Shop.layer), Effect.provideService(Limits.ClaimSize, 1)))
 
+  it.effect("that is answered when its worker has another lease is for whoever claims it next", () =>
+    Effect.gen(function*() {
+      const encoded = yield* SagaStore.makeMemory
+      let slow = true
+      let renews = true
+      const slowly = SagaStore.make({
+        ...encoded,
+        renew: (worker, lease) => renews ? encoded.renew(worker, lease) : Effect.succeed(false),
+        claim: (options) =>
+          Effect.tap(encoded.claim(options), (claimed) => {
+            if (claimed.length === 0 || !slow) return Effect.void
+            slow = false
+            renews = false
+            return Effect.sleep("15 seconds")
+          }),
+        register: (worker, lease) =>
+          Effect.tap(encoded.register(worker, lease), () =>
+            Effect.sync(() => {
+              renews = true
+            }))
+      })
+      const store = Layer.succeed(SagaStore.SagaStore, slowly)
+      const id = yield* Effect.provide(definition.start({ id: "1" }), Layer.provide(SagaEngine.layer, store))
+      const worker = Live.pipe(Layer.provide(SagaEngine.layer), Layer.provide(store))
+      yield* Effect.forkScoped(Layer.launch(worker), { startImmediately: true })
+      yield* TestClock.adjust("16 seconds")
+      assert.deepStrictEqual((yield* Shop).names(), [])
+      yield* TestClock.adjust("60 seconds")
+      assert.deepStrictEqual((yield* Shop).names(), ["A"])
+      const { appends } = yield* SagaStore.make(encoded).journal(id)
+      const tags = appends.flatMap(({ entries }) => entries.map(({ _tag }) => _tag))
+      assert.deepStrictEqual(tags.slice(0, 4), ["SagaStarted", "Claimed", "Claimed", "StepStarted"])
+    }).pipe(Effect.provide(Shop.layer)))
+
   it.effect("brings what is needed to take an execution up, or leaves it to be read", () =>
     Effect.gen(function*() {
       for (const reads of [true, false]) {

@@ -804,6 +804,7 @@ describe("rule 28: compensations that do not succeed at once", () => {
   it.effect("that go on past the grace receive nothing more: what is sent then is for others", () =>
     Effect.gen(function*() {
       const Stop = Signal.make("Stop", { payload: Schema.String })
+      let attempts = 0
       const live = World.body(({ parts, step }) =>
         step("A", {
           compensate: () =>
@@ -814,7 +815,10 @@ describe("rule 28: compensations that do not succeed at once", () => {
         }).pipe(
           Effect.andThen(step("B", {
             compensation: { timeout: "1 second" },
-            compensate: () => Effect.asVoid(Effect.uninterruptible(Signal.receive(Stop)))
+            compensate: () =>
+              Effect.suspend(() => ++attempts > 1 ? Effect.void : Effect.uninterruptible(Signal.receive(Stop))).pipe(
+                Effect.asVoid
+              )
           })),
           Effect.andThen(step("C"))
         )
@@ -828,6 +832,10 @@ describe("rule 28: compensations that do not succeed at once", () => {
       assert.deepStrictEqual(world.parts.log.slice(-1), ["A heard=now"])
       const received = (yield* world.entries).filter((_) => _._tag === "CompensationSignalReceived")
       assert.deepStrictEqual(received.map(({ name }) => name), ["A"])
+      // It holds up nobody who takes the saga up again.
+      yield* world.resume
+      yield* TestClock.adjust("5 seconds")
+      assert.strictEqual((yield* world.poll)._tag, "RolledBack")
     }).pipe(Effect.scoped))
 
   it.effect("have their start on record before they act", () =>

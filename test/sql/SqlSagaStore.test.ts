@@ -455,8 +455,8 @@ layer(Postgres.layer("sql"), { excludeTestServices: true })("the statements", (i
     Effect.gen(function*() {
       const { schema } = yield* Postgres.Postgres
       const store = yield* open({ schema })
-      const long = JSON.stringify(["x".repeat(Statements.maxClaimedBytes)])
-      const half = JSON.stringify(["x".repeat(Statements.maxClaimedBytes / 2)])
+      const long = JSON.stringify(["x".repeat(Statements.maxClaimed.bytes)])
+      const quarter = JSON.stringify(["x".repeat(Statements.maxClaimed.bytes / 4)])
       const due = { ...row, wakeAt: 1 }
       const create = { name: "Short", payload: "{}" }
       yield* store.append([
@@ -464,17 +464,19 @@ layer(Postgres.layer("sql"), { excludeTestServices: true })("the statements", (i
         start("long first", { create, entries: long, row: due }),
         start("long payload", { create: { ...create, payload: long }, row: due }),
         start("long result", { create, row: { ...due, result: long } }),
-        start("long together", { create }),
-        start("short", { create: { ...create, payload: half }, row: { ...due, result: half } })
+        start("long together", { create: { ...create, payload: quarter }, row: { ...due, result: quarter } }),
+        start("many", { create, row: due }),
+        start("short", { create: { ...create, payload: quarter }, row: { ...due, result: quarter } })
       ])
       yield* store.append([
         then("long append", 1, { entries: long, row: due }),
-        then("long together", 1, { entries: half }),
-        then("short", 1, { entries: half })
+        then("long together", 1, { entries: quarter }),
+        then("short", 1, { entries: quarter })
       ])
-      yield* store.append([then("long together", 2, { entries: half, row: due }), then("short", 2)])
+      yield* store.append([then("long together", 2, { entries: quarter }), then("short", 2)])
+      for (let seq = 1; seq <= Statements.maxClaimed.appends + 1; seq++) yield* store.append([then("many", seq)])
       const claimed = yield* store.claim({ ...claimBy("w", { names: ["Short"] }), reads: true })
-      assert.strictEqual(claimed.length, 6)
+      assert.strictEqual(claimed.length, 7)
       assert.deepStrictEqual(claimed.filter(({ stored }) => stored !== undefined).map(({ id }) => id), ["short"])
     }))
 

@@ -102,13 +102,13 @@ export const maxWholeBytes = 2 * 1024 * 1024
 export const partCharacters = 1024 * 1024
 
 /**
- * How many bytes of text a claim reads of one execution in all. What has more is read when it is taken up: many are
- * claimed at once, and what one of them is must not hold up the others.
+ * How many bytes of text a claim reads of one execution in all, and in how many appends beside the first. What has more
+ * is read when it is taken up: many are claimed at once, and what one of them is must not hold up the others.
  *
  * @category limits
  * @since 0.1.0
  */
-export const maxClaimedBytes = 64 * 1024
+export const maxClaimed = { bytes: 64 * 1024, appends: 256 }
 
 // ---------------------------------------------------------------------------------------------------------------------
 // internal
@@ -122,9 +122,7 @@ const summary = `id, name, version, tags::text AS tags, status, worker, wake_at,
 /** What is asked, by executions and what they know already; `question` counts from 1. */
 const questions = "unnest($1::text[], $2::float8[]) WITH ORDINALITY AS asked(execution, after, question)"
 
-const upTo = (most: number) => (column: string) => `CASE WHEN octet_length(${column}) <= ${most} THEN ${column} END`
-const whole = upTo(maxWholeBytes)
-const short = upTo(maxClaimedBytes)
+const whole = (column: string): string => `CASE WHEN octet_length(${column}) <= ${maxWholeBytes} THEN ${column} END`
 
 /** `$1` is the first character, from 1; `$2` how many. */
 const part = (column: string): string => `substr(${column}, $1::integer, $2::integer) AS part`
@@ -376,17 +374,25 @@ const claim = (names: Names, returning: string): string =>
  * which is not among them. None can be missing there, because the last of them is what the claim counted from.
  */
 const claimAndRead = (names: Names): string => {
-  const later = `FROM ${names.journal} WHERE execution = claimed.id AND seq >= claimed.base::integer`
-  const row = ["payload", "result", "entries"].map((column) => `${short(column)} AS ${column}`).join(", ")
-  return `${claim(names, `${summary}, token, result IS NULL AS unended, ${row}`)}
-SELECT claimed.*, size.bytes, coalesce(later.appends, '[]') AS later FROM claimed JOIN picked USING (id)
-CROSS JOIN LATERAL (SELECT coalesce(sum(octet_length(entries)), 0)::float8 AS bytes ${later}) AS size
+  const appends = `FROM ${names.journal} WHERE execution = claimed.id AND seq >= claimed.base::integer`
+  const small = "id seq name version tags status worker wake_at mail received base created_at updated_at token".split(
+    " "
+  )
+  const texts = ["payload", "result", "entries"]
+  return `${claim(names, `${summary}, token, ${texts.join(", ")}`)}
+SELECT ${small.map((column) => `claimed.${column}`).join(", ")}, size.fits,
+  ${texts.map((column) => `CASE WHEN size.fits THEN claimed.${column} END AS ${column}`).join(", ")},
+  coalesce(later.appends, '[]') AS later
+FROM claimed JOIN picked USING (id)
+CROSS JOIN LATERAL (
+  SELECT count(*) <= ${maxClaimed.appends} AND ${maxClaimed.bytes} >= octet_length(claimed.payload) +
+    coalesce(octet_length(claimed.result), 0) + octet_length(claimed.entries) + coalesce(sum(length), 0) AS fits
+  FROM (SELECT octet_length(entries) AS length ${appends} LIMIT ${maxClaimed.appends + 1}) AS counted
+) AS size
 LEFT JOIN LATERAL (
-  SELECT json_agg(json_build_object('seq', seq, 'token', token, 'at', at, 'entries', entries)) AS appends
+  SELECT json_agg(json_build_object('seq', seq, 'token', token, 'at', at, 'entries', entries))::text AS appends
   FROM (
-    SELECT seq, token, (extract(epoch FROM at) * 1000)::float8 AS at, entries ${later}
-      AND size.bytes <= ${maxClaimedBytes}
-    ORDER BY seq
+    SELECT seq, token, (extract(epoch FROM at) * 1000)::float8 AS at, entries ${appends} AND size.fits ORDER BY seq
   ) AS append
 ) AS later ON true
 ORDER BY picked.since, picked.id`
