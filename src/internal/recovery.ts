@@ -2,8 +2,8 @@
  * Taking up an execution that another process, or an earlier life of this one, left behind.
  *
  * Reads the journal once, unless it came with the claim, and runs the body again against it, answer by answer. It
- * stops at the first contradiction: nothing acts before the whole journal was matched. Afterwards the execution is live,
- * or it has an ending.
+ * stops at the first contradiction: nothing acts before the whole journal was matched. Afterwards the execution is
+ * live, or it has an ending.
  *
  * @since 0.1.0
  */
