@@ -91,9 +91,10 @@ await serve(async (task): Promise<Contender> => {
       }
       while (inHeld < count) await new Promise((resolve) => setTimeout(resolve, 50))
     },
+    // Recovery puts them into a queue: then they are not pending, and have not ended either.
     open: async () => {
       const found = await pool.query<{ readonly count: number }>(
-        "SELECT count(*)::float8 AS count FROM dbos.workflow_status WHERE status = 'PENDING'"
+        "SELECT count(*)::float8 AS count FROM dbos.workflow_status WHERE status <> 'SUCCESS'"
       )
       return found.rows[0]!.count
     },
