@@ -375,9 +375,21 @@ const claim = (names: Names, returning: string): string =>
  */
 const claimAndRead = (names: Names): string => {
   const appends = `FROM ${names.journal} WHERE execution = claimed.id AND seq >= claimed.base::integer`
-  const small = "id seq name version tags status worker wake_at mail received base created_at updated_at token".split(
-    " "
-  )
+  const times = ["wake_at", "created_at", "updated_at"]
+  const small = [
+    "id",
+    "seq",
+    "name",
+    "version",
+    "tags",
+    "status",
+    "worker",
+    "mail",
+    "received",
+    "base",
+    "token",
+    ...times
+  ]
   const texts = ["payload", "result", "entries"]
   return `${claim(names, `${summary}, token, ${texts.join(", ")}`)}
 SELECT ${small.map((column) => `claimed.${column}`).join(", ")}, size.fits,
