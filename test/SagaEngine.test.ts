@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Fiber, Layer, Schema } from "effect"
-import { Saga, SagaEngine, SagaError, SagaStore } from "effect-saga"
+import { Saga, SagaEngine, SagaError, SagaStore, Step } from "effect-saga"
 import * as TestClock from "effect/testing/TestClock"
 import * as limits from "../src/internal/limits.ts"
 import * as Process from "./utils/Process.ts"
@@ -63,6 +63,24 @@ describe("execute", () => {
       assert.strictEqual(yield* definition.execute({ id: "1" }), "1 shipped")
       assert.strictEqual(shop.log.length, 3)
     }).pipe(Effect.provide(engine)))
+
+  it.effect("of a long saga whose steps wait for nothing leaves others their turn, in memory too", () =>
+    Effect.gen(function*() {
+      const acted: Array<number> = []
+      const act = Step.make("act", {
+        execute: Effect.sync(() => void acted.push(acted.length)),
+        compensate: () => Effect.void
+      })
+      const Long = Saga.make("Long", { payload: Schema.Struct({ id: Schema.String }), idempotencyKey: ({ id }) => id })
+      const LongLive = Long.toLayer(() => Effect.forEach(Array.from({ length: 40 }), () => act, { discard: true }))
+      yield* Effect.gen(function*() {
+        const other = yield* Effect.forkChild(Effect.sync(() => acted.length))
+        yield* Long.execute({ id: "1" })
+        const seen = yield* Fiber.join(other)
+        assert.lengthOf(acted, 40)
+        assert.isBelow(seen, 40)
+      }).pipe(Effect.provide(LongLive.pipe(Layer.provideMerge(SagaEngine.layerMemory))))
+    }))
 
   it.effect("interrupted while it waits stops the waiting, not the execution", () =>
     Effect.gen(function*() {

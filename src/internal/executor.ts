@@ -426,6 +426,7 @@ const flush = (driver: Driver, then: () => Eager.Eager = constVoid): Eager.Eager
     answered,
     tell
   }
+  if (options.writer.now(append)) return Eager.andThen(afterAppend(driver, append, kept, waiters), then)
   return Effect.callback((resume) => {
     options.writer.send(append, (written) => {
       // In its own fiber: a bug in one execution is none of the writer's.
@@ -433,6 +434,8 @@ const flush = (driver: Driver, then: () => Eager.Eager = constVoid): Eager.Eager
     })
   })
 }
+
+const kept = Exit.succeed<Written>("Kept")
 
 const rowOf = ({ continuing, options, run, suspending }: Driver): NonNullable<Append["row"]> => ({
   status: suspending === undefined ? run.status : "suspended",

@@ -5,9 +5,9 @@
  * Nothing waits for a timer: a batch is sent at the end of the current tick, or before it when all who were answered
  * have appended again. Where many executions write, two batches are on their way, each with half of them: while the
  * database works on one, those of the other go on here. An execution waits for its append, so it is in one of them at
- * most. A batch that was not acknowledged is frozen and sent again byte for byte; whether a refused append was one's
- * own is read from its token in a later statement. The writer knows neither entries nor executions; it never drops an
- * append without an answer.
+ * most. A store in memory takes an append at once: nothing is grouped, and nobody waits. A batch that was not
+ * acknowledged is frozen and sent again byte for byte; whether a refused append was one's own is read from its token in
+ * a later statement. The writer knows neither entries nor executions; it never drops an append without an answer.
  *
  * @since 0.1.0
  */
@@ -20,6 +20,7 @@ import type * as Scope from "effect/Scope"
 import type { Append, Encoded, StoreError } from "../SagaStore.ts"
 import type { Blank } from "./blank.ts"
 import * as limits from "./limits.ts"
+import { atOnce } from "./memory.ts"
 
 /**
  * What became of an append. `Lost`: somebody else has written at this place of the journal, or after it.
@@ -41,7 +42,11 @@ export interface JournalWriter {
    * `giveUp` says that there is no point in sending it again; is interrupted when the writer's scope closes first.
    */
   readonly append: (append: Append) => Effect.Effect<Written, StoreError>
-  /** The same for who has no need of an effect. */
+  /**
+   * Appends without waiting, where the store is in memory; whether it was kept. If not, it may be appended as usual.
+   */
+  readonly now: (append: Append) => boolean
+  /** The same as `append` for who has no need of an effect. */
   readonly send: (append: Append, answer: (written: Exit.Exit<Written, StoreError>) => void) => void
 }
 
@@ -181,7 +186,13 @@ export const make = Effect.fnUntraced(function*(
     wake()
   }
 
+  const one = atOnce(store.append)
+  /** Executions that never wait would hold the process: one that writes much waits for its turn now and then. */
+  const now: JournalWriter["now"] = (append) =>
+    one !== undefined && !closed && append.seq % turn !== turn - 1 && one(append)
+
   return {
+    now,
     append: (append) => Effect.callback((resume) => enqueue(append, resume)),
     send: enqueue
   }
@@ -190,6 +201,9 @@ export const make = Effect.fnUntraced(function*(
 const wasKept = Exit.succeed<Written>("Kept")
 
 const lanes = 2
+
+/** How many appends of one execution in a row do not wait. */
+const turn = 16
 
 /** Fewer than this are not worth a statement of their own while another one is on its way. */
 const minShare = 8

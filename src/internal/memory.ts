@@ -19,13 +19,7 @@ import type { Append, Count, Encoded, Query, Row, RowUpdate, SendResult, Stored,
  * @since 0.1.0
  */
 export const makeMemory: Effect.Effect<Encoded> = Effect.sync(() => {
-  const state: Memory = {
-    executions: new Map(),
-    journals: new Map(),
-    inboxes: new Map(),
-    keys: new Map(),
-    workers: new Map()
-  }
+  const state: Memory = { executions: new Map(), workers: new Map() }
   const wake = memoryWake()
   return {
     ...memoryJournal(state),
@@ -37,18 +31,55 @@ export const makeMemory: Effect.Effect<Encoded> = Effect.sync(() => {
   }
 })
 
+/**
+ * One append, at once: whether it was kept.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type AtOnce = (append: Append) => boolean
+
+/**
+ * What an `append` does for one, where it is that of a store in memory: it takes no time, so there is nothing to group.
+ * Undefined for every other, also for one that does something about this one.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const atOnce = (append: Encoded["append"]): AtOnce | undefined => immediate.get(append)
+
 // ---------------------------------------------------------------------------------------------------------------------
 // internal
 // ---------------------------------------------------------------------------------------------------------------------
 
 interface Memory {
-  readonly executions: Map<string, Row>
-  readonly journals: Map<string, Array<Stored>>
-  readonly inboxes: Map<string, ReadonlyArray<{ readonly number: number; readonly message: string }>>
-  /** The keys of what was ever sent to an execution. */
-  readonly keys: Map<string, Set<string>>
+  readonly executions: Map<string, Kept>
   /** When each worker's lease ends. */
   readonly workers: Map<string, number>
+}
+
+/** All that there is of an execution. */
+interface Kept {
+  row: Row | undefined
+  readonly journal: Array<Stored>
+  inbox: ReadonlyArray<Message>
+  /** The keys of what was ever sent to it. */
+  keys: Set<string> | undefined
+}
+
+interface Message {
+  readonly number: number
+  readonly message: string
+}
+
+const emptyInbox: ReadonlyArray<Message> = []
+
+const lastOf = ({ journal }: Kept): number => journal.length === 0 ? -1 : journal[journal.length - 1]!.seq
+
+const rowsOf = (state: Memory): Array<Row> => {
+  const rows: Array<Row> = []
+  for (const { row } of state.executions.values()) if (row !== undefined) rows.push(row)
+  return rows
 }
 
 /** Due at the latest at `now`. */
@@ -66,20 +97,25 @@ const updated = (row: Row, { continued, ...update }: RowUpdate, seq: number, at:
 
 const memoryAppend = (state: Memory, append: Append): boolean => {
   const { answered, at, create, entries, execution, row, seq, tell, token } = append
-  const journal = state.journals.get(execution) ?? []
-  const last = journal.at(-1)?.seq ?? -1
+  let kept = state.executions.get(execution)
+  if (kept === undefined) {
+    kept = { row: undefined, journal: [], inbox: emptyInbox, keys: undefined }
+    state.executions.set(execution, kept)
+  }
+  const { journal } = kept
+  const last = lastOf(kept)
   if (seq <= last && journal.some((stored) => stored.seq === seq)) return false
-  if (journal.length === 0) state.journals.set(execution, journal)
   journal.push({ seq, token, at, entries })
   if (seq < last) journal.sort((a, b) => a.seq - b.seq)
   if (answered !== undefined && answered.length > 0) {
-    const left = (state.inboxes.get(execution) ?? []).filter(({ number }) => !answered.includes(number))
-    state.inboxes.set(execution, left)
+    kept.inbox = kept.inbox.filter(({ number }) => !answered.includes(number))
   }
-  create?.mail?.forEach(({ key, message }, index) => putMessage(state, execution, { number: index + 1, message }, key))
+  for (const [index, { key, message }] of create?.mail?.entries() ?? []) {
+    putMessage(kept, { number: index + 1, message }, key)
+  }
   if (row !== undefined) {
-    const before = create === undefined ? state.executions.get(execution) : created(execution, create, at)
-    if (before !== undefined) state.executions.set(execution, updated(before, row, seq, at))
+    const before = create === undefined ? kept.row : created(execution, create, at)
+    if (before !== undefined) kept.row = updated(before, row, seq, at)
   }
   if (tell !== undefined) tellMessage(state, tell, at)
   return true
@@ -103,38 +139,45 @@ const created = (id: string, create: NonNullable<Append["create"]>, at: number):
 })
 
 const tellMessage = (state: Memory, { execution, message }: NonNullable<Append["tell"]>, at: number): void => {
-  const row = state.executions.get(execution)
-  if (row === undefined || ended.includes(row.status)) return
-  putMessage(state, execution, { number: row.mail + 1, message }, undefined)
-  const wakeAt = row.worker === null ? dueBy(row.wakeAt, at) : row.wakeAt
-  state.executions.set(execution, { ...row, mail: row.mail + 1, wakeAt })
+  const kept = state.executions.get(execution)
+  if (kept?.row === undefined || ended.includes(kept.row.status)) return
+  putMail(kept, kept.row, message, undefined, at)
 }
 
 const ended: ReadonlyArray<Row["status"]> = ["completed", "rolledback", "abandoned"]
 
-const putMessage = (
-  state: Memory,
-  execution: string,
-  message: { readonly number: number; readonly message: string },
-  key: string | undefined
-): void => {
-  state.inboxes.set(execution, [...state.inboxes.get(execution) ?? [], message])
-  if (key !== undefined) state.keys.set(execution, (state.keys.get(execution) ?? new Set()).add(key))
+const putMail = (kept: Kept, row: Row, message: string, key: string | undefined, at: number): void => {
+  putMessage(kept, { number: row.mail + 1, message }, key)
+  kept.row = { ...row, mail: row.mail + 1, wakeAt: row.worker === null ? dueBy(row.wakeAt, at) : row.wakeAt }
 }
 
+const putMessage = (kept: Kept, message: Message, key: string | undefined): void => {
+  kept.inbox = [...kept.inbox, message]
+  if (key !== undefined) (kept.keys ??= new Set()).add(key)
+}
+
+const appending = (state: Memory): Encoded["append"] => {
+  const one: AtOnce = (append) => memoryAppend(state, append)
+  const append: Encoded["append"] = (batch) => Effect.sync(() => batch.map(one))
+  immediate.set(append, one)
+  return append
+}
+
+const immediate = new WeakMap<Encoded["append"], AtOnce>()
+
 const memoryJournal = (state: Memory): Pick<Encoded, "append" | "witness" | "read" | "journal"> => ({
-  append: (batch) => Effect.sync(() => batch.map((append) => memoryAppend(state, append))),
+  append: appending(state),
   witness: (execution, seq) =>
     Effect.sync(() => {
-      const journal = state.journals.get(execution) ?? []
+      const journal = state.executions.get(execution)?.journal
       return {
-        token: journal.find((stored) => stored.seq === seq)?.token ?? null,
-        last: journal.at(-1)?.seq ?? null
+        token: journal?.find((stored) => stored.seq === seq)?.token ?? null,
+        last: journal?.at(-1)?.seq ?? null
       }
     }),
-  read: (execution) => Effect.sync(() => state.executions.get(execution) ?? null),
+  read: (execution) => Effect.sync(() => state.executions.get(execution)?.row ?? null),
   journal: (execution, after = -1) =>
-    Effect.sync(() => (state.journals.get(execution) ?? []).filter(({ seq }) => seq > after))
+    Effect.sync(() => (state.executions.get(execution)?.journal ?? []).filter(({ seq }) => seq > after))
 })
 
 const memoryLists = (state: Memory): Pick<Encoded, "list" | "stats"> => ({
@@ -142,7 +185,7 @@ const memoryLists = (state: Memory): Pick<Encoded, "list" | "stats"> => ({
     Effect.sync(() => {
       const { after, limit, order } = query
       const compare = order === "oldest" ? byStart : (a: Place, b: Place) => byStart(b, a)
-      return Array.from(state.executions.values())
+      return rowsOf(state)
         .filter((row) => satisfies(row, query) && (after === undefined || compare(row, after) > 0))
         .sort(compare)
         .slice(0, limit)
@@ -150,7 +193,7 @@ const memoryLists = (state: Memory): Pick<Encoded, "list" | "stats"> => ({
     }),
   stats: Effect.sync(() => {
     const counts = new Map<string, Count>()
-    for (const { createdAt, name, status } of state.executions.values()) {
+    for (const { createdAt, name, status } of rowsOf(state)) {
       const key = JSON.stringify([name, status])
       const { count, oldest } = counts.get(key) ?? { count: 0, oldest: createdAt }
       counts.set(key, { name, status, count: count + 1, oldest: Math.min(oldest, createdAt) })
@@ -203,21 +246,23 @@ const memoryClaims = (state: Memory): Pick<Encoded, "claim" | "release"> => ({
     Clock.clockWith((clock) =>
       Effect.sync(() => {
         const expiry = clock.currentTimeMillisUnsafe() - margin
-        const found: Array<{ readonly row: Row; readonly since: number }> = []
-        for (const row of state.executions.values()) {
+        const found: Array<{ readonly kept: Kept; readonly row: Row; readonly since: number }> = []
+        for (const kept of state.executions.values()) {
+          const { row } = kept
+          if (row === undefined) continue
           const named = versions.filter(({ name }) => name === row.name)
           const ours = named.length === 0 || named.some(({ version }) => version === row.version)
           const since = ours && names.includes(row.name) ? claimableSince(state, row, now, expiry) : undefined
-          if (since !== undefined) found.push({ row, since })
+          if (since !== undefined) found.push({ kept, row, since })
         }
         found.sort((a, b) => a.since < b.since ? -1 : a.since > b.since ? 1 : a.row.id < b.row.id ? -1 : 1)
-        return found.slice(0, limit).map(({ row }) => {
-          const seq = (state.journals.get(row.id)?.at(-1)?.seq ?? -1) + 1
+        return found.slice(0, limit).map(({ kept, row }) => {
+          const seq = lastOf(kept) + 1
           memoryAppend(state, { execution: row.id, seq, token, at: now, entries, create: undefined, row: undefined })
           const claimed = { ...row, worker, wakeAt: null, updatedAt: now }
-          state.executions.set(row.id, claimed)
+          kept.row = claimed
           if (!reads) return { id: row.id, seq }
-          const journal = (state.journals.get(row.id) ?? []).filter((append) => append.seq >= row.base)
+          const journal = kept.journal.filter((append) => append.seq >= row.base)
           return { id: row.id, seq, stored: { row: claimed, journal } }
         })
       })
@@ -225,8 +270,8 @@ const memoryClaims = (state: Memory): Pick<Encoded, "claim" | "release"> => ({
   release: ({ executions, wakeAt, worker }) =>
     Effect.sync(() => {
       for (const id of executions) {
-        const row = state.executions.get(id)
-        if (row?.worker === worker) state.executions.set(id, { ...row, worker: null, wakeAt })
+        const kept = state.executions.get(id)
+        if (kept?.row?.worker === worker) kept.row = { ...kept.row, worker: null, wakeAt }
       }
     })
 })
@@ -234,29 +279,28 @@ const memoryClaims = (state: Memory): Pick<Encoded, "claim" | "release"> => ({
 const memoryMail = (state: Memory): Pick<Encoded, "send" | "inbox" | "unread" | "owned"> => ({
   owned: (worker) =>
     Effect.sync(() => {
-      const rows = Array.from(state.executions.values()).filter((row) => row.worker === worker)
-      return rows.map(({ id }) => ({ id, seq: state.journals.get(id)?.at(-1)?.seq ?? 0 }))
+      const owned: Array<{ readonly id: string; readonly seq: number }> = []
+      for (const kept of state.executions.values()) {
+        if (kept.row?.worker === worker) owned.push({ id: kept.row.id, seq: lastOf(kept) })
+      }
+      return owned
     }),
   send: ({ execution, key, message, now, refuse }) =>
     Effect.sync((): SendResult => {
-      const row = state.executions.get(execution)
-      if (row === undefined) return { _tag: "Unknown" }
-      if (key !== undefined && state.keys.get(execution)?.has(key) === true) {
-        return { _tag: "Sent", worker: row.worker }
-      }
+      const kept = state.executions.get(execution)
+      if (kept?.row === undefined) return { _tag: "Unknown" }
+      const { keys, row } = kept
+      if (key !== undefined && keys?.has(key) === true) return { _tag: "Sent", worker: row.worker }
       if (refuse.includes(row.status)) return { _tag: "Refused", status: row.status }
-      putMessage(state, execution, { number: row.mail + 1, message }, key)
-      const wakeAt = row.worker === null ? dueBy(row.wakeAt, now) : row.wakeAt
-      state.executions.set(execution, { ...row, mail: row.mail + 1, wakeAt })
+      putMail(kept, row, message, key, now)
       return { _tag: "Sent", worker: row.worker }
     }),
   inbox: (execution, after) =>
-    Effect.sync(() => (state.inboxes.get(execution) ?? []).filter(({ number }) => number > after)),
+    Effect.sync(() => (state.executions.get(execution)?.inbox ?? emptyInbox).filter(({ number }) => number > after)),
   unread: (worker) =>
-    Effect.sync(() => {
-      const rows = Array.from(state.executions.values())
-      return rows.filter((row) => row.worker === worker && row.mail > row.received).map((row) => row.id)
-    })
+    Effect.sync(() =>
+      rowsOf(state).filter((row) => row.worker === worker && row.mail > row.received).map((row) => row.id)
+    )
 })
 
 const memoryWorkers = (state: Memory): Pick<Encoded, "register" | "renew" | "retire"> => ({

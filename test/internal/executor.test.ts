@@ -44,6 +44,7 @@ describe("rule 10: without a lease", () => {
         },
         store,
         writer: {
+          now: () => false,
           append: () => Effect.die("not by an execution"),
           send: (_, answer) => {
             appends++

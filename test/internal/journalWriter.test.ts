@@ -252,4 +252,31 @@ describe("journalWriter", () => {
       yield* TestClock.adjust("1 hour")
       assert.strictEqual(store.batches.length, 0)
     }))
+
+  it.effect("appends at once to a store in memory, and as usual what that refuses", () =>
+    Effect.gen(function*() {
+      const store = yield* SagaStore.makeMemory
+      const writer = yield* JournalWriter.make(store, () => false)
+      assert.isTrue(writer.now(append("a")))
+      assert.lengthOf(yield* store.journal("a"), 1)
+      assert.isFalse(writer.now(append("a", 0, "another")))
+      assert.strictEqual(yield* writer.append(append("a", 0, "another")), "Lost")
+      assert.strictEqual(yield* writer.append(append("a")), "Kept")
+    }))
+
+  it.effect("appends nothing at once to a store that does something about its appends", () =>
+    Effect.gen(function*() {
+      const store = yield* observed()
+      const writer = yield* JournalWriter.make(store, () => false)
+      assert.isFalse(writer.now(append("a")))
+      assert.isEmpty(yield* store.encoded.journal("a"))
+    }))
+
+  it.effect("appends nothing at once when its scope is closed", () =>
+    Effect.gen(function*() {
+      const store = yield* SagaStore.makeMemory
+      const writer = yield* Effect.scoped(JournalWriter.make(store, () => false))
+      assert.isFalse(writer.now(append("a")))
+      assert.isEmpty(yield* store.journal("a"))
+    }))
 })

@@ -117,6 +117,20 @@ export const mutants: ReadonlyArray<Mutant> = [
     tests: lock
   },
   {
+    bug: "a store in memory is written to after the writer's end",
+    file: "src/internal/journalWriter.ts",
+    find: "one !== undefined && !closed",
+    replace: "one !== undefined",
+    tests: lock
+  },
+  {
+    bug: "an execution in memory holds the process until it ends",
+    file: "src/internal/journalWriter.ts",
+    find: "append.seq % turn !== turn - 1",
+    replace: "append.seq < Infinity",
+    tests: ["test/SagaEngine.test.ts"]
+  },
+  {
     bug: "a refused step is asked again under its old key",
     file: "src/internal/core.ts",
     find: "`${base}/${refusals}`",
@@ -416,7 +430,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     bug: "two signals with one key are two",
     file: "src/internal/memory.ts",
-    find: "state.keys.get(execution)?.has(key) === true",
+    find: "keys?.has(key) === true",
     replace: "false",
     tests: [...memory, ...signals]
   },
