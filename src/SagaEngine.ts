@@ -17,6 +17,7 @@ import * as ExecutionId from "./ExecutionId.ts"
 import * as Core from "./internal/core.ts"
 import { decodeEnd, outcomeOf, toPolled } from "./internal/ending.ts"
 import { type Definition, SagaEngine, type SignalMessage } from "./internal/engine.ts"
+import type { Live } from "./internal/executor.ts"
 import * as limits from "./internal/limits.ts"
 import * as Notation from "./internal/notation.ts"
 import { failure, reading } from "./internal/reading.ts"
@@ -102,21 +103,29 @@ export const make = Effect.fnUntraced(function*(options: SagaWorker.Options) {
     return (yield* hand(definition, id, payload, payloadText)) ?? (yield* join(id, payloadText))
   })
 
-  const start = (definition: Definition, payload: unknown) =>
+  /** The id of an execution, and its payload as text. */
+  const prepared = <A, E>(
+    definition: Definition,
+    payload: unknown,
+    then: (id: ExecutionId.ExecutionId, payloadText: string) => Effect.Effect<A, E, unknown>
+  ) =>
     Effect.suspend(() => {
       const id = ExecutionId.make(definition.tag, definition.idempotencyKey(payload))
       return Effect.flatMapEager(
         encodePayload(definition, payload, id, maxKey, worker.limits.storable),
-        (payloadText) => {
-          const running = worker.live.get(id)
-          if (running === undefined) return begin(definition, id, payload, payloadText)
-          return Effect.flatMap(Deferred.await(running.started), (ending) =>
-            // One that could not be stored, or is not here any more, says nothing about this start.
-            ending?._tag !== "Failed" && worker.live.has(id)
-              ? join(id, payloadText)
-              : begin(definition, id, payload, payloadText))
-        }
+        (payloadText) => then(id, payloadText)
       )
+    })
+
+  const start = (definition: Definition, payload: unknown) =>
+    prepared(definition, payload, (id, payloadText) => {
+      const running = worker.live.get(id)
+      if (running === undefined) return begin(definition, id, payload, payloadText)
+      return Effect.flatMap(Deferred.await(running.started), (ending) =>
+        // One that could not be stored, or is not here any more, says nothing about this start.
+        ending?._tag !== "Failed" && worker.live.has(id)
+          ? join(id, payloadText)
+          : begin(definition, id, payload, payloadText))
     })
 
   const begin = (
@@ -127,7 +136,18 @@ export const make = Effect.fnUntraced(function*(options: SagaWorker.Options) {
   ): Effect.Effect<ExecutionId.ExecutionId, SagaError.SagaError<never>> => {
     const live = worker.start(definition.tag, id, creation(definition, payload, payloadText))
     if (live === undefined) return handOrJoin(definition, id, payload, payloadText)
-    return Effect.flatMap(Deferred.await(live.started), (ending) => {
+    return begun(live, definition, id, payload, payloadText)
+  }
+
+  /** Returns once the start is durable, wherever it runs then. */
+  const begun = (
+    live: Live,
+    definition: Definition,
+    id: ExecutionId.ExecutionId,
+    payload: unknown,
+    payloadText: string
+  ): Effect.Effect<ExecutionId.ExecutionId, SagaError.SagaError<never>> =>
+    Effect.flatMap(Deferred.await(live.started), (ending) => {
       switch (ending?._tag) {
         case undefined:
         case "Ended":
@@ -142,7 +162,22 @@ export const make = Effect.fnUntraced(function*(options: SagaWorker.Options) {
           return failure(new SagaError.StoreUnavailable({ execution: id, cause: ending.error }))
       }
     })
-  }
+
+  const result = (definition: Definition, id: ExecutionId.ExecutionId) =>
+    Effect.flatMap(endOf(id), (end) => outcomeOf(definition, id, end))
+
+  /** What is started here is awaited here, also where it has ended by then. */
+  const execute = (definition: Definition, payload: unknown): Effect.Effect<unknown, unknown, unknown> =>
+    prepared(definition, payload, (id, payloadText) => {
+      const live = worker.live.has(id)
+        ? undefined
+        : worker.start(definition.tag, id, creation(definition, payload, payloadText))
+      if (live === undefined) return Effect.flatMap(start(definition, payload), () => result(definition, id))
+      return Effect.flatMap(Deferred.await(live.ended), (ending) =>
+        isFinal(ending)
+          ? outcomeOf(definition, id, ending.entry)
+          : Effect.flatMap(begun(live, definition, id, payload, payloadText), () => result(definition, id)))
+    })
 
   /** The end of an execution as it was stored; waits for it here where it runs here, and asks the store otherwise. */
   const endOf = (id: ExecutionId.ExecutionId): Effect.Effect<Journal.End, SagaError.SagaError<never>> =>
@@ -240,7 +275,8 @@ export const make = Effect.fnUntraced(function*(options: SagaWorker.Options) {
     register: worker.register,
     start,
     startWithSignal,
-    result: (definition, id) => Effect.flatMap(endOf(id), (end) => outcomeOf(definition, id, end)),
+    execute,
+    result,
     poll: Effect.fnUntraced(function*(definition, id) {
       const row = yield* read(id)
       return yield* toPolled(definition, id, row, yield* reading(id, store.encoded.journal(id, row.base - 1)))

@@ -87,9 +87,9 @@ export const define = <
     compensationErrorSchema: compensationError,
     executionId: (payload: P["Type"]) => ExecutionId.make(tag, options.idempotencyKey(payload)),
     execute: (payload: P["Type"]) =>
-      SagaEngine.use((engine) =>
-        Effect.flatMap(engine.start(definition, payload), (id) => engine.result(definition, id))
-      ).pipe(Effect.withSpan(`${tag}.execute`, {}, { captureStackTrace: false })),
+      SagaEngine.use((engine) => engine.execute(definition, payload)).pipe(
+        Effect.withSpan(`${tag}.execute`, {}, { captureStackTrace: false })
+      ),
     start: (payload: P["Type"]) =>
       SagaEngine.use((engine) => engine.start(definition, payload)).pipe(
         Effect.withSpan(`${tag}.start`, {}, { captureStackTrace: false })

@@ -127,6 +127,8 @@ export class SagaEngine extends Context.Service<SagaEngine, {
   readonly register: (handler: Handler) => Effect.Effect<void, never, Scope.Scope>
   /** Starts an execution, or joins the one with this key; durable once it returned. */
   readonly start: (definition: Definition, payload: unknown) => Effect.Effect<ExecutionId, SagaError, unknown>
+  /** Starts an execution, or joins the one with this key, and waits for its end as `result` does. */
+  readonly execute: (definition: Definition, payload: unknown) => Effect.Effect<unknown, unknown, unknown>
   /** Waits for the end: the result, the saga's own error once it is rolled back, or `SagaError`. */
   readonly result: (definition: Definition, id: ExecutionId) => Effect.Effect<unknown, unknown, unknown>
   readonly poll: (definition: Definition, id: ExecutionId) => Effect.Effect<Polled, SagaError, unknown>
