@@ -130,8 +130,8 @@ export const make = Effect.fnUntraced(function*(
   const leaving = new Map<string, number>()
   /** Claimed while they were on their way back. */
   const returned = new Set<string>()
-  /** Claiming failed, so something may be owned that nobody runs. */
-  let inDoubt = false
+  /** Claiming failed, so this worker may own something that nobody runs; `due` is when it looks, in monotonic time. */
+  let doubt: { readonly worker: string; readonly due: bigint } | undefined
   const arrivals = new Map<string, Set<() => void>>()
   const work = Latch.makeUnsafe(false)
   // Told apart only from who else writes at the same place of one journal, and stored with every append: short.
@@ -140,6 +140,7 @@ export const make = Effect.fnUntraced(function*(
   let stopping = false
   let stopped = false
   const pause = Duration.toMillis(config.poll)
+  const leaseNanos = BigInt(Math.round(Duration.toMillis(config.lease))) * 1_000_000n
   // A start and a claim may meet those of any process, so theirs is random. Who takes over begins with a claim, at the
   // place where the owner before would write next: an owner's own appends meet no other than that one, and are counted.
   const token = (owned = false) => {
@@ -250,14 +251,18 @@ export const make = Effect.fnUntraced(function*(
     return one
   }
 
-  /** Runs what a claim took whose answer was lost: it is owned here, so nobody else would. */
+  /**
+   * Runs what a claim took whose answer was lost: it is owned here, so nobody else would. The store may be at it still,
+   * for as long as it likes: so this looks again after each length of a lease, for as long as the worker is this one.
+   */
   const reconcile = Effect.gen(function*() {
-    if (!inDoubt || !lease.holds()) return
     const worker = lease.worker()
+    const now = clock.monotonicTimeNanosUnsafe()
+    if (doubt?.worker !== worker || now < doubt.due || !lease.holds()) return
     for (const owned of yield* store.encoded.owned(worker)) {
       if (!live.has(owned.id) && !taking.has(owned.id)) yield* take(worker, owned)
     }
-    inDoubt = false
+    doubt = { worker, due: now + leaseNanos }
   })
 
   /** How many the next claim may take, besides so many that are not taken up yet. */
@@ -298,7 +303,7 @@ export const make = Effect.fnUntraced(function*(
     Effect.scoped,
     Effect.onError(() =>
       Effect.sync(() => {
-        inDoubt = true
+        doubt = { worker: lease.worker(), due: clock.monotonicTimeNanosUnsafe() }
       })
     )
   )

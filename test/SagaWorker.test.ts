@@ -247,6 +247,52 @@ describe("a worker", () => {
       assert.deepStrictEqual(yield* World.ended(client.use(definition.result(id))), Exit.succeed("B done"))
     }))
 
+  it.effect("takes up what a claim takes long after its answer was lost", () =>
+    Effect.gen(function*() {
+      const store = yield* SagaStore.makeMemory
+      const parts = World.makeParts()
+      const client = yield* Process.open(store)
+      let lost = 0
+      const late: SagaStore.Encoded = {
+        ...store,
+        claim: (options) =>
+          lost++ > 0 ? Effect.succeed([]) : Effect.andThen(
+            Effect.forkDetach(Effect.delay(store.claim(options), "50 seconds")),
+            Effect.fail(Process.offline)
+          )
+      }
+      yield* client.use(definition.start(payload))
+      yield* Process.open(late, Process.saga(two, parts))
+      yield* TestClock.adjust("40 seconds")
+      assert.deepStrictEqual(parts.log, [])
+      yield* TestClock.adjust("25 seconds")
+      assert.deepStrictEqual(parts.log, ["A", "B"])
+    }))
+
+  it.effect("leaves alone what it was said to own, and what is somebody else's by now", () =>
+    Effect.gen(function*() {
+      const store = yield* SagaStore.makeMemory
+      const parts = World.makeParts()
+      const client = yield* Process.open(store)
+      const owner = yield* Process.open(store, Process.saga(two, parts))
+      const gate = parts.gate("A")
+      yield* client.use(definition.start(payload))
+      yield* parts.hasBegun("A")
+      let asked = 0
+      const stale: SagaStore.Encoded = {
+        ...store,
+        claim: () => Effect.fail(Process.offline),
+        owned: () => Effect.sync(() => asked++ === 0 ? [{ id, seq: 1 }] : [])
+      }
+      yield* Process.open(stale, Process.saga(two, parts))
+      yield* TestClock.adjust("10 seconds")
+      assert.isAtLeast(asked, 1)
+      assert.deepStrictEqual(parts.log, ["A"])
+      yield* gate.open
+      assert.deepStrictEqual(yield* World.ended(owner.use(definition.result(id))), Exit.succeed("B done"))
+      assert.deepStrictEqual(parts.log, ["A", "B"])
+    }))
+
   it.effect("looks into the inbox of what it takes over only where something was sent", () =>
     Effect.gen(function*() {
       const store = yield* SagaStore.makeMemory

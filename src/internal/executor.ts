@@ -223,7 +223,7 @@ const drive = Effect.fnUntraced(function*(driver: Driver, onPayload: (text: stri
   if (options.from._tag === "Claim") {
     const { stored } = options.from
     options.from.stored = undefined
-    yield* Recovery.recover(run, { seq: options.from.seq, stored }, onPayload)
+    yield* Recovery.recover(run, { seq: options.from.seq, stored, worker: options.worker }, onPayload)
     // What was sent to it is durable before a step in flight is settled for it.
     if (run.ending === undefined && core.pending.some(settles)) yield* flush(driver) ?? Effect.void
   } else {

@@ -44,14 +44,14 @@ import * as Undoing from "./undoing.ts"
  */
 export const recover = Effect.fnUntraced(function*(
   run: Run.Run,
-  { seq, stored }: Pick<Claimed, "seq" | "stored">,
+  { seq, stored, worker }: Pick<Claimed, "seq" | "stored"> & { readonly worker: string },
   onPayload: (text: string) => void
 ) {
   const { core, store } = run
   core.epoch = seq
   const row = stored === undefined ? yield* store.encoded.read(core.id) : stored.row
-  // Another version's: it was claimed while this handler was the only one here.
-  if (row === null || !runs(run.handler, row.version)) {
+  // Another version's: it was claimed while this handler was the only one here. Or somebody else's, by now.
+  if (row === null || row.worker !== worker || !runs(run.handler, row.version)) {
     run.ending = { _tag: "Left" }
     return
   }

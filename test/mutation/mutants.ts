@@ -338,9 +338,23 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     bug: "what a claim took whose answer was lost is owned and runs nowhere",
     file: "src/SagaWorker.ts",
-    find: "      inDoubt = true\n",
+    find: "        doubt = { worker: lease.worker(), due: clock.monotonicTimeNanosUnsafe() }\n",
     replace: "",
     tests: ["test/semantics/claims.test.ts"]
+  },
+  {
+    bug: "what a claim takes after its owner looked runs nowhere",
+    file: "src/SagaWorker.ts",
+    find: "doubt = { worker, due: now + leaseNanos }",
+    replace: "doubt = undefined",
+    tests: ["test/SagaWorker.test.ts"]
+  },
+  {
+    bug: "an execution runs beside who owns it, where a worker was said to",
+    file: "src/internal/recovery.ts",
+    find: "row === null || row.worker !== worker",
+    replace: "row === null",
+    tests: ["test/SagaWorker.test.ts"]
   },
   {
     bug: "what was claimed under a lease that is lost runs under the next one",

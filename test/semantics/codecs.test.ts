@@ -90,4 +90,30 @@ describe("codecs", () => {
       const values = entries.flatMap((entry) => entry._tag === "StepSucceeded" ? [entry.value] : [])
       assert.deepStrictEqual(values, [["a"], null])
     }))
+
+  it.live("that pass an error on as it is leave the journal what it was when the step failed with it", () =>
+    Effect.gen(function*() {
+      const why = ["no stock"]
+      const Post = Saga.make("Post", { payload: Schema.String, success: Schema.Json, idempotencyKey: (id) => id })
+      const refusing = Step.make("Refuse", {
+        success: Schema.Json,
+        error: Schema.Json,
+        execute: Effect.fail(why),
+        compensate: () => Effect.void
+      })
+      const PostLive = Post.toLayer(() =>
+        Effect.catch(refusing, (error) => {
+          if (Array.isArray(error)) error.push("later")
+          return Effect.succeed(error)
+        })
+      )
+      const stored = Effect.gen(function*() {
+        assert.deepStrictEqual(yield* Post.execute("1"), ["no stock", "later"])
+        return (yield* (yield* SagaStore.SagaStore).journal("Post/1")).appends.flatMap((append) => append.entries)
+      })
+      const engine = Layer.provideMerge(SagaEngine.layer, SagaStore.layerMemory)
+      const entries = yield* Effect.provide(stored, Layer.provideMerge(PostLive, engine))
+      const errors = entries.flatMap((entry) => entry._tag === "StepFailed" ? [entry.error] : [])
+      assert.deepStrictEqual(errors, [["no stock"]])
+    }))
 })
