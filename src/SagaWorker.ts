@@ -260,7 +260,7 @@ export const make = Effect.fnUntraced(function*(
     const now = clock.monotonicTimeNanosUnsafe()
     if (doubt?.worker !== worker || now < doubt.due || !lease.holds()) return
     for (const owned of yield* store.encoded.owned(worker)) {
-      if (!live.has(owned.id) && !taking.has(owned.id)) yield* take(worker, owned)
+      if (!live.has(owned.id) && !taking.has(owned.id)) yield* take(owned)
     }
     doubt = { worker, due: now + leaseNanos }
   })
@@ -275,7 +275,7 @@ export const make = Effect.fnUntraced(function*(
     Effect.suspend(() => {
       const now = clock.currentTimeMillisUnsafe()
       const worker = lease.worker()
-      const taken = store.encoded.claim({
+      return store.encoded.claim({
         worker,
         ...handlers.claimable(),
         limit,
@@ -285,7 +285,6 @@ export const make = Effect.fnUntraced(function*(
         entries: Notation.encode([{ _tag: "Claimed", at: now, worker }], now),
         reads: true
       })
-      return Effect.map(taken, (executions) => ({ worker, executions }))
     })
 
   /** Claims as long as there is more, and asks for the next ones before it takes up those that came. */
@@ -293,10 +292,9 @@ export const make = Effect.fnUntraced(function*(
     let limit = room(0)
     let taken = limit > 0 ? yield* claim(limit) : undefined
     while (taken !== undefined) {
-      const { executions, worker } = taken
-      limit = executions.length < limit ? 0 : room(executions.length)
+      limit = taken.length < limit ? 0 : room(taken.length)
       const next = limit > 0 ? yield* Effect.forkScoped(claim(limit), { startImmediately: true }) : undefined
-      for (const execution of executions) yield* take(worker, execution)
+      for (const execution of taken) yield* take(execution)
       taken = next === undefined ? undefined : yield* Fiber.join(next)
     }
   }).pipe(
@@ -309,10 +307,10 @@ export const make = Effect.fnUntraced(function*(
   )
 
   /**
-   * Runs an execution that `worker` claimed; what still runs here of it ends first. With another lease than then it is
-   * somebody else's to claim.
+   * Runs an execution that was claimed; what still runs here of it ends first. Whoever reads its row leaves it alone
+   * where that was under an earlier lease.
    */
-  const take = (worker: string, { id, seq, stored }: Claimed): Effect.Effect<void> => {
+  const take = ({ id, seq, stored }: Claimed): Effect.Effect<void> => {
     if (leaving.has(id)) {
       returned.add(id)
       return Effect.void
@@ -320,7 +318,6 @@ export const make = Effect.fnUntraced(function*(
     const begin = (known: Claimed["stored"]) =>
       Effect.flatMap(Effect.suspend(() => handler(id, known?.row)), (registered) => {
         taking.delete(id)
-        if (lease.worker() !== worker) return Effect.void
         return launch(id, registered, { _tag: "Claim", seq, stored: known }) === undefined
           ? giveBack([id])
           : Effect.void

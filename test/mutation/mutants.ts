@@ -357,13 +357,6 @@ export const mutants: ReadonlyArray<Mutant> = [
     tests: ["test/SagaWorker.test.ts"]
   },
   {
-    bug: "what was claimed under a lease that is lost runs under the next one",
-    file: "src/SagaWorker.ts",
-    find: "        if (lease.worker() !== worker) return Effect.void\n",
-    replace: "",
-    tests: ["test/semantics/claims.test.ts"]
-  },
-  {
     bug: "what is claimed ahead of the others does not count against MaxLive",
     file: "src/SagaWorker.ts",
     find: "config.maxLive - claimed - waiting)",
