@@ -118,15 +118,22 @@ export const make = Effect.fnUntraced(function*(options: SagaWorker.Options) {
     })
 
   const start = (definition: Definition, payload: unknown) =>
-    prepared(definition, payload, (id, payloadText) => {
-      const running = worker.live.get(id)
-      if (running === undefined) return begin(definition, id, payload, payloadText)
-      return Effect.flatMap(Deferred.await(running.started), (ending) =>
-        // One that could not be stored, or is not here any more, says nothing about this start.
-        ending?._tag !== "Failed" && worker.live.has(id)
-          ? join(id, payloadText)
-          : begin(definition, id, payload, payloadText))
-    })
+    prepared(definition, payload, (id, payloadText) => startAs(definition, id, payload, payloadText))
+
+  const startAs = (
+    definition: Definition,
+    id: ExecutionId.ExecutionId,
+    payload: unknown,
+    payloadText: string
+  ): Effect.Effect<ExecutionId.ExecutionId, SagaError.SagaError<never>> => {
+    const running = worker.live.get(id)
+    if (running === undefined) return begin(definition, id, payload, payloadText)
+    return Effect.flatMap(Deferred.await(running.started), (ending) =>
+      // One that could not be stored, or is not here any more, says nothing about this start.
+      ending?._tag !== "Failed" && worker.live.has(id)
+        ? join(id, payloadText)
+        : begin(definition, id, payload, payloadText))
+  }
 
   const begin = (
     definition: Definition,
@@ -168,15 +175,19 @@ export const make = Effect.fnUntraced(function*(options: SagaWorker.Options) {
 
   /** What is started here is awaited here, also where it has ended by then. */
   const execute = (definition: Definition, payload: unknown): Effect.Effect<unknown, unknown, unknown> =>
-    prepared(definition, payload, (id, payloadText) => {
+    prepared(definition, payload, (id, payloadText): Effect.Effect<unknown, unknown, unknown> => {
       const live = worker.live.has(id)
         ? undefined
-        : worker.start(definition.tag, id, creation(definition, payload, payloadText))
-      if (live === undefined) return Effect.flatMap(start(definition, payload), () => result(definition, id))
-      return Effect.flatMap(Deferred.await(live.ended), (ending) =>
+        : worker.start(definition.tag, id, creation(definition, payload, payloadText), true)
+      if (live === undefined) {
+        return Effect.flatMap(startAs(definition, id, payload, payloadText), () => result(definition, id))
+      }
+      const ended = Effect.flatMap(Deferred.await(live.ended), (ending) =>
         isFinal(ending)
           ? outcomeOf(definition, id, ending.entry)
           : Effect.flatMap(begun(live, definition, id, payload, payloadText), () => result(definition, id)))
+      // One that waited for nothing has left nobody else a turn.
+      return Deferred.isDoneUnsafe(live.ended) ? Effect.andThen(Effect.yieldNow, ended) : ended
     })
 
   /** The end of an execution as it was stored; waits for it here where it runs here, and asks the store otherwise. */

@@ -90,9 +90,15 @@ export interface SagaWorker {
   /** Lets this worker run a saga until the scope closes; then what it runs of it is drained. */
   readonly register: (handler: Handler) => Effect.Effect<void, never, Scope.Scope>
   /**
-   * Runs a new execution here; undefined where the handler is missing, or the worker stops.
+   * Runs a new execution here; undefined where the handler is missing, or the worker stops. `awaited`: who starts it
+   * does nothing else until it has ended.
    */
-  readonly start: (tag: string, id: string, create: NonNullable<Append["create"]>) => Executor.Live | undefined
+  readonly start: (
+    tag: string,
+    id: string,
+    create: NonNullable<Append["create"]>,
+    awaited?: boolean
+  ) => Executor.Live | undefined
   /** Looks for work now. */
   readonly poke: Effect.Effect<void>
   readonly handlers: Handlers.Handlers
@@ -207,7 +213,8 @@ export const make = Effect.fnUntraced(function*(
   const launch = (
     id: string,
     registered: Handlers.Registered | undefined,
-    from: Executor.Options["from"]
+    from: Executor.Options["from"],
+    awaited = false
   ): Executor.Live | undefined => {
     if (registered === undefined || stopping || !lease.holds()) return undefined
     const worker = lease.worker()
@@ -223,6 +230,7 @@ export const make = Effect.fnUntraced(function*(
       starting,
       mayAct: () => lease.holds() && lease.worker() === worker,
       token,
+      awaited,
       from
     })
     live.set(id, one)
@@ -440,7 +448,8 @@ export const make = Effect.fnUntraced(function*(
       handlers.add({ handler, context })
       work.openUnsafe()
     }),
-    start: (tag, id, create) => launch(id, handlers.of(tag, create.version ?? 1), { _tag: "Start", create }),
+    start: (tag, id, create, awaited) =>
+      launch(id, handlers.of(tag, create.version ?? 1), { _tag: "Start", create }, awaited),
     poke: Effect.sync(() => {
       work.openUnsafe()
     }),
@@ -474,6 +483,7 @@ const blank: Blank<Executor.Options> = {
   starting: undefined,
   mayAct: undefined,
   token: undefined,
+  awaited: undefined,
   from: undefined
 }
 

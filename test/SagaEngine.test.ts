@@ -29,6 +29,9 @@ const engine = Live.pipe(
   Layer.provideMerge(Shop.layer)
 )
 
+const Key = Schema.Struct({ id: Schema.String })
+const Depth = Schema.Struct({ depth: Schema.Int })
+
 const reasonOf = (error: unknown): SagaError.Reason<unknown>["_tag"] => {
   assert.instanceOf(error, SagaError.SagaError)
   return error.reason._tag
@@ -64,22 +67,81 @@ describe("execute", () => {
       assert.strictEqual(shop.log.length, 3)
     }).pipe(Effect.provide(engine)))
 
-  it.effect("of a long saga whose steps wait for nothing leaves others their turn, in memory too", () =>
+  it.effect("of a long saga whose steps wait for nothing leaves others their turns, in memory too", () =>
     Effect.gen(function*() {
       const acted: Array<number> = []
       const act = Step.make("act", {
         execute: Effect.sync(() => void acted.push(acted.length)),
         compensate: () => Effect.void
       })
-      const Long = Saga.make("Long", { payload: Schema.Struct({ id: Schema.String }), idempotencyKey: ({ id }) => id })
-      const LongLive = Long.toLayer(() => Effect.forEach(Array.from({ length: 40 }), () => act, { discard: true }))
+      const Long = Saga.make("Long", { payload: Key, idempotencyKey: ({ id }) => id })
+      const LongLive = Long.toLayer(() => Effect.forEach(Array.from({ length: 2_000 }), () => act, { discard: true }))
+      const seen: Array<number> = []
+      const look = Effect.andThen(Effect.sync(() => seen.push(acted.length)), Effect.yieldNow)
       yield* Effect.gen(function*() {
-        const other = yield* Effect.forkChild(Effect.sync(() => acted.length))
+        yield* Effect.forkChild(Effect.andThen(look, look))
         yield* Long.execute({ id: "1" })
-        const seen = yield* Fiber.join(other)
-        assert.lengthOf(acted, 40)
-        assert.isBelow(seen, 40)
       }).pipe(Effect.provide(LongLive.pipe(Layer.provideMerge(SagaEngine.layerMemory))))
+      assert.lengthOf(seen, 2)
+      assert.isAbove(seen[1]!, 0)
+      assert.isBelow(seen[1]!, 2_000)
+    }))
+
+  it.effect("of many sagas at once leaves others their turns, in memory too", () =>
+    Effect.gen(function*() {
+      let ended = 0
+      const Short = Saga.make("Short", { payload: Key, idempotencyKey: ({ id }) => id })
+      const act = Step.make("act", { execute: Effect.sync(() => void ended++), compensate: () => Effect.void })
+      const ids = Array.from({ length: 200 }, (_, id) => `${id}`)
+      yield* Effect.gen(function*() {
+        const other = yield* Effect.forkChild(Effect.andThen(Effect.yieldNow, Effect.sync(() => ended)))
+        yield* Effect.forEach(ids, (id) => Short.execute({ id }), { concurrency: 4, discard: true })
+        assert.strictEqual(ended, 200)
+        assert.isBelow(yield* Fiber.join(other), 200)
+      }).pipe(Effect.provide(Short.toLayer(() => act).pipe(Layer.provideMerge(SagaEngine.layerMemory))))
+    }))
+
+  it.live("within a step of another one, and so on, ends however deep that goes", () =>
+    Effect.gen(function*() {
+      const Deep = Saga.make("Deep", {
+        payload: Depth,
+        success: Schema.Int,
+        idempotencyKey: ({ depth }) => `${depth}`
+      })
+      const DeepLive = Deep.toLayer(({ depth }) =>
+        Step.make("next", {
+          success: Schema.Int,
+          execute: Effect.suspend(() =>
+            depth === 0 ? Effect.succeed(0) : Effect.map(Effect.orDie(Deep.execute({ depth: depth - 1 })), (_) => _ + 1)
+          ),
+          compensate: () => Effect.void
+        })
+      )
+      const layer = DeepLive.pipe(Layer.provideMerge(SagaEngine.layerMemory))
+      assert.strictEqual(yield* Effect.provide(Deep.execute({ depth: 1_000 }), layer), 1_000)
+    }))
+
+  it.effect("asks for the key once, also where another process runs the saga", () =>
+    Effect.gen(function*() {
+      const store = yield* SagaStore.makeMemory
+      let asked = 0
+      const Counted = Saga.make("Counted", {
+        payload: Key,
+        success: Schema.String,
+        idempotencyKey: () => `${asked++}`
+      })
+      const act = Step.make("act", {
+        success: Schema.String,
+        execute: Effect.succeed("done"),
+        compensate: () => Effect.void
+      })
+      yield* Process.open(store, Counted.toLayer(() => act))
+      const client = yield* Process.open(store)
+      assert.deepStrictEqual(
+        yield* World.ended(client.use(Counted.execute({ id: "1" }))),
+        Exit.succeed("done")
+      )
+      assert.strictEqual(asked, 1)
     }))
 
   it.effect("interrupted while it waits stops the waiting, not the execution", () =>
@@ -108,6 +170,15 @@ describe("start", () => {
       yield* gate.open
       yield* world.result
     }))
+
+  it.effect("leaves its caller a turn before a saga ends whose steps wait for nothing", () =>
+    Effect.gen(function*() {
+      const shop = yield* Shop
+      const id = yield* definition.start({ id: "1" })
+      yield* definition.cancel(id)
+      assert.strictEqual(reasonOf(yield* Effect.flip(definition.result(id))), "Cancelled")
+      assert.deepStrictEqual(shop.names(), ["A", "undo A"])
+    }).pipe(Effect.provide(engine)))
 
   it.effect("is what `executionId` says: the tag and the key, told apart from every other pair", () =>
     Effect.sync(() => {

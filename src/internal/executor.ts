@@ -85,6 +85,8 @@ export interface Options {
   readonly starting: Starting.Starting
   /** Whether the lease holds. */
   readonly mayAct: () => boolean
+  /** Who started it waits for its end, and so may be held up: in memory it runs without leaving others a turn. */
+  readonly awaited: boolean
   /** A token that tells an append from all others that may race for its place; short for those of an owner. */
   readonly token: (owned?: boolean) => string
   /** A new execution with its payload, or one that was claimed at this `seq`; `stored` is forgotten once it is read. */
@@ -126,7 +128,7 @@ export const make = (options: Options): Live => {
     id: core.id,
     handler: options.handler,
     payload: from._tag === "Start" ? from.create.payload : undefined,
-    run: (onEnd) => void Core.runFork(run(onEnd), core.context),
+    run: (onEnd) => within(() => void Core.runFork(run(onEnd), core.context)),
     ending: () => endingOf(driver),
     started: driver.started,
     ended,
@@ -216,6 +218,21 @@ const blankLive: Blank<Live> = {
 /** An end that was decided, and is not durable, is none: whoever claims the execution next decides it again. */
 const endingOf = ({ durableEnd, run: { ending } }: Driver): Run.Ending =>
   ending === undefined || (ending._tag === "Ended" && !durableEnd) ? { _tag: "Left" } : ending
+
+/**
+ * How many executions run within others on the stack of this moment: a step starts one and waits for it, or wakes one
+ * by a signal. Those that come too deep wait for their appends, which begins another stack.
+ */
+let depth = 0
+const maxDepth = 8
+const within = (f: () => void): void => {
+  depth++
+  try {
+    f()
+  } finally {
+    depth--
+  }
+}
 
 const drive = Effect.fnUntraced(function*(driver: Driver, onPayload: (text: string) => void) {
   const { options, run } = driver
@@ -318,7 +335,7 @@ const awaitEvent = (driver: Driver): Effect.Effect<void> =>
     if (core.events.length > 0 || driver.abandoned) return resume(Effect.void)
     const wake = () => {
       core.wake = constVoid
-      resume(Effect.void)
+      within(() => resume(Effect.void))
     }
     core.wake = wake
   })
@@ -426,7 +443,9 @@ const flush = (driver: Driver, then: () => Eager.Eager = constVoid): Eager.Eager
     answered,
     tell
   }
-  if (options.writer.now(append)) return Eager.andThen(afterAppend(driver, append, kept, waiters), then)
+  if (options.awaited && depth <= maxDepth && options.writer.now(append)) {
+    return Eager.andThen(afterAppend(driver, append, kept, waiters), then)
+  }
   return Effect.callback((resume) => {
     options.writer.send(append, (written) => {
       // In its own fiber: a bug in one execution is none of the writer's.

@@ -5,9 +5,10 @@
  * Nothing waits for a timer: a batch is sent at the end of the current tick, or before it when all who were answered
  * have appended again. Where many executions write, two batches are on their way, each with half of them: while the
  * database works on one, those of the other go on here. An execution waits for its append, so it is in one of them at
- * most. A store in memory takes an append at once: nothing is grouped, and nobody waits. A batch that was not
- * acknowledged is frozen and sent again byte for byte; whether a refused append was one's own is read from its token in
- * a later statement. The writer knows neither entries nor executions; it never drops an append without an answer.
+ * most. A store in memory takes an append at once from who asks for that, but so many only before others have their
+ * turn. A batch that was not acknowledged is frozen and sent again byte for byte; whether a refused append was one's own
+ * is read from its token in a later statement. The writer knows neither entries nor executions; it never drops an append
+ * without an answer.
  *
  * @since 0.1.0
  */
@@ -42,9 +43,7 @@ export interface JournalWriter {
    * `giveUp` says that there is no point in sending it again; is interrupted when the writer's scope closes first.
    */
   readonly append: (append: Append) => Effect.Effect<Written, StoreError>
-  /**
-   * Appends without waiting, where the store is in memory; whether it was kept. If not, it may be appended as usual.
-   */
+  /** Appends without waiting, where the store is in memory; whether it was kept. If not, it is appended as usual. */
   readonly now: (append: Append) => boolean
   /** The same as `append` for who has no need of an effect. */
   readonly send: (append: Append, answer: (written: Exit.Exit<Written, StoreError>) => void) => void
@@ -146,11 +145,15 @@ export const make = Effect.fnUntraced(function*(
     collecting = true
     lane()
   }
+  const one = atOnce(store.append)
+  /** How many may be appended at once until everybody else has had a turn. */
+  let left = turn
   /** The rest of this tick belongs to the batch. */
   const collect = Effect.andThen(
     Effect.yieldNow,
     Effect.sync(() => {
       collecting = false
+      left = turn
     })
   )
   const woken = Effect.callback<void>((resume) => {
@@ -170,8 +173,8 @@ export const make = Effect.fnUntraced(function*(
         sending[number] = []
         flying -= batch.length
         if (collecting) break
-        // Once all are back, there is nobody to wait for.
-        if (queue.length < expected && ready()) {
+        // Once all are back, there is nobody to wait for; but who may append at once again has to leave others a turn.
+        if ((one !== undefined || queue.length < expected) && ready()) {
           collecting = true
           yield* collect
         }
@@ -186,10 +189,7 @@ export const make = Effect.fnUntraced(function*(
     wake()
   }
 
-  const one = atOnce(store.append)
-  /** Executions that never wait would hold the process: one that writes much waits for its turn now and then. */
-  const now: JournalWriter["now"] = (append) =>
-    one !== undefined && !closed && append.seq % turn !== turn - 1 && one(append)
+  const now: JournalWriter["now"] = (append) => one !== undefined && !closed && left > 0 && left-- > 0 && one(append)
 
   return {
     now,
@@ -202,8 +202,8 @@ const wasKept = Exit.succeed<Written>("Kept")
 
 const lanes = 2
 
-/** How many appends of one execution in a row do not wait. */
-const turn = 16
+/** Appends that take some milliseconds, with what is done between them. */
+const turn = 512
 
 /** Fewer than this are not worth a statement of their own while another one is on its way. */
 const minShare = 8

@@ -52,6 +52,7 @@ describe("rule 10: without a lease", () => {
           }
         },
         worker: "w",
+        awaited: false,
         starting: Starting.nothing,
         mayAct: () => appends < last,
         token: () => `t${appends}`,

@@ -264,6 +264,17 @@ describe("journalWriter", () => {
       assert.strictEqual(yield* writer.append(append("a")), "Kept")
     }))
 
+  it.effect("appends so many at once, and then no more until others have had their turn", () =>
+    Effect.gen(function*() {
+      const writer = yield* JournalWriter.make(yield* SagaStore.makeMemory, () => false)
+      const atOnce = () =>
+        Array.from({ length: 1_000 }, (_, seq) => writer.now(append("a", seq))).filter(Boolean).length
+      assert.strictEqual(atOnce(), 512)
+      assert.isFalse(writer.now(append("b")))
+      assert.strictEqual(yield* writer.append(append("b")), "Kept")
+      assert.isTrue(writer.now(append("c")))
+    }))
+
   it.effect("appends nothing at once to a store that does something about its appends", () =>
     Effect.gen(function*() {
       const store = yield* observed()

@@ -124,10 +124,31 @@ export const mutants: ReadonlyArray<Mutant> = [
     tests: lock
   },
   {
-    bug: "an execution in memory holds the process until it ends",
+    bug: "executions in memory hold the process for as long as they like",
     file: "src/internal/journalWriter.ts",
-    find: "append.seq % turn !== turn - 1",
-    replace: "append.seq < Infinity",
+    find: "left > 0 && left-- > 0 && ",
+    replace: "left > 0 && ",
+    tests: lock
+  },
+  {
+    bug: "callers in memory leave nobody else a turn",
+    file: "src/SagaEngine.ts",
+    find: "Deferred.isDoneUnsafe(live.ended) ? ",
+    replace: "live.id === \"\" ? ",
+    tests: ["test/SagaEngine.test.ts"]
+  },
+  {
+    bug: "executions within executions use up the stack",
+    file: "src/internal/executor.ts",
+    find: "depth <= maxDepth && ",
+    replace: "",
+    tests: ["test/SagaEngine.test.ts"]
+  },
+  {
+    bug: "an execution that nobody waits for is run to its end by who starts it",
+    file: "src/internal/executor.ts",
+    find: "if (options.awaited && ",
+    replace: "if (",
     tests: ["test/SagaEngine.test.ts"]
   },
   {
