@@ -6,9 +6,9 @@
  * have appended again. Where many executions write, two batches are on their way, each with half of them: while the
  * database works on one, those of the other go on here. An execution waits for its append, so it is in one of them at
  * most. A store in memory takes an append at once from who asks for that, but so many only before others have their
- * turn. A batch that was not acknowledged is frozen and sent again byte for byte; whether a refused append was one's own
- * is read from its token in a later statement. The writer knows neither entries nor executions; it never drops an append
- * without an answer.
+ * turn. A batch that was not acknowledged is frozen and sent again byte for byte; whether a refused append was one's
+ * own is read from its token in a later statement. The writer knows neither entries nor executions; it never drops an
+ * append without an answer.
  *
  * @since 0.1.0
  */
