@@ -173,8 +173,8 @@ export const make = Effect.fnUntraced(function*(
         sending[number] = []
         flying -= batch.length
         if (collecting) break
-        // Once all are back, there is nobody to wait for; but who may append at once again has to leave others a turn.
-        if ((one !== undefined || queue.length < expected) && ready()) {
+        // Once all are back, there is nobody to wait for; but who is to append at once again leaves others a turn.
+        if ((left === 0 || queue.length < expected) && ready()) {
           collecting = true
           yield* collect
         }
