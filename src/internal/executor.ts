@@ -85,7 +85,7 @@ export interface Options {
   readonly starting: Starting.Starting
   /** Whether the lease holds. */
   readonly mayAct: () => boolean
-  /** Who started it waits for its end, and so may be held up: in memory it runs without leaving others a turn. */
+  /** Who started it does nothing else until its end: it may append at once, where the writer allows that. */
   readonly awaited: boolean
   /** A token that tells an append from all others that may race for its place; short for those of an owner. */
   readonly token: (owned?: boolean) => string

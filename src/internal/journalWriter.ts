@@ -189,7 +189,11 @@ export const make = Effect.fnUntraced(function*(
     wake()
   }
 
-  const now: JournalWriter["now"] = (append) => one !== undefined && !closed && left > 0 && left-- > 0 && one(append)
+  const now: JournalWriter["now"] = (append) => {
+    if (one === undefined || closed || left === 0) return false
+    left--
+    return one(append)
+  }
 
   return {
     now,
