@@ -11,6 +11,7 @@ import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
 import * as Struct from "effect/Struct"
 import type { Append, Count, Encoded, Query, Row, RowUpdate, SendResult, Stored, Summary } from "../SagaStore.ts"
+import * as Registry from "./registry.ts"
 
 /**
  * A new, empty store.
@@ -19,7 +20,7 @@ import type { Append, Count, Encoded, Query, Row, RowUpdate, SendResult, Stored,
  * @since 0.1.0
  */
 export const makeMemory: Effect.Effect<Encoded> = Effect.sync(() => {
-  const state: Memory = { executions: new Map(), workers: new Map() }
+  const state: Memory = { executions: new Map(), open: Registry.make(), workers: new Map() }
   const wake = memoryWake()
   return {
     ...memoryJournal(state),
@@ -54,6 +55,8 @@ export const atOnce = (append: Encoded["append"]): AtOnce | undefined => immedia
 
 interface Memory {
   readonly executions: Map<string, Kept>
+  /** Those that somebody owns, or has to take at some time: workers look for them all the time, and most have ended. */
+  readonly open: Registry.Registry<Row>
   /** When each worker's lease ends. */
   readonly workers: Map<string, number>
 }
@@ -80,6 +83,12 @@ const rowsOf = (state: Memory): Array<Row> => {
   const rows: Array<Row> = []
   for (const { row } of state.executions.values()) if (row !== undefined) rows.push(row)
   return rows
+}
+
+const putRow = (state: Memory, kept: Kept, row: Row): void => {
+  kept.row = row
+  if (row.worker === null && row.wakeAt === null) state.open.delete(row.id)
+  else state.open.set(row.id, row)
 }
 
 /** Due at the latest at `now`. */
@@ -115,7 +124,7 @@ const memoryAppend = (state: Memory, append: Append): boolean => {
   }
   if (row !== undefined) {
     const before = create === undefined ? kept.row : created(execution, create, at)
-    if (before !== undefined) kept.row = updated(before, row, seq, at)
+    if (before !== undefined) putRow(state, kept, updated(before, row, seq, at))
   }
   if (tell !== undefined) tellMessage(state, tell, at)
   return true
@@ -141,14 +150,22 @@ const created = (id: string, create: NonNullable<Append["create"]>, at: number):
 const tellMessage = (state: Memory, { execution, message }: NonNullable<Append["tell"]>, at: number): void => {
   const kept = state.executions.get(execution)
   if (kept?.row === undefined || ended.includes(kept.row.status)) return
-  putMail(kept, kept.row, message, undefined, at)
+  putMail(state, kept, kept.row, message, undefined, at)
 }
 
 const ended: ReadonlyArray<Row["status"]> = ["completed", "rolledback", "abandoned"]
 
-const putMail = (kept: Kept, row: Row, message: string, key: string | undefined, at: number): void => {
+const putMail = (
+  state: Memory,
+  kept: Kept,
+  row: Row,
+  message: string,
+  key: string | undefined,
+  at: number
+): void => {
   putMessage(kept, { number: row.mail + 1, message }, key)
-  kept.row = { ...row, mail: row.mail + 1, wakeAt: row.worker === null ? dueBy(row.wakeAt, at) : row.wakeAt }
+  const wakeAt = row.worker === null ? dueBy(row.wakeAt, at) : row.wakeAt
+  putRow(state, kept, { ...row, mail: row.mail + 1, wakeAt })
 }
 
 const putMessage = (kept: Kept, message: Message, key: string | undefined): void => {
@@ -246,21 +263,20 @@ const memoryClaims = (state: Memory): Pick<Encoded, "claim" | "release"> => ({
     Clock.clockWith((clock) =>
       Effect.sync(() => {
         const expiry = clock.currentTimeMillisUnsafe() - margin
-        const found: Array<{ readonly kept: Kept; readonly row: Row; readonly since: number }> = []
-        for (const kept of state.executions.values()) {
-          const { row } = kept
-          if (row === undefined) continue
+        const found: Array<{ readonly row: Row; readonly since: number }> = []
+        for (const row of state.open.values()) {
           const named = versions.filter(({ name }) => name === row.name)
           const ours = named.length === 0 || named.some(({ version }) => version === row.version)
           const since = ours && names.includes(row.name) ? claimableSince(state, row, now, expiry) : undefined
-          if (since !== undefined) found.push({ kept, row, since })
+          if (since !== undefined) found.push({ row, since })
         }
         found.sort((a, b) => a.since < b.since ? -1 : a.since > b.since ? 1 : a.row.id < b.row.id ? -1 : 1)
-        return found.slice(0, limit).map(({ kept, row }) => {
+        return found.slice(0, limit).map(({ row }) => {
+          const kept = state.executions.get(row.id)!
           const seq = lastOf(kept) + 1
           memoryAppend(state, { execution: row.id, seq, token, at: now, entries, create: undefined, row: undefined })
           const claimed = { ...row, worker, wakeAt: null, updatedAt: now }
-          kept.row = claimed
+          putRow(state, kept, claimed)
           if (!reads) return { id: row.id, seq }
           const journal = kept.journal.filter((append) => append.seq >= row.base)
           return { id: row.id, seq, stored: { row: claimed, journal } }
@@ -271,7 +287,7 @@ const memoryClaims = (state: Memory): Pick<Encoded, "claim" | "release"> => ({
     Effect.sync(() => {
       for (const id of executions) {
         const kept = state.executions.get(id)
-        if (kept?.row?.worker === worker) kept.row = { ...kept.row, worker: null, wakeAt }
+        if (kept?.row?.worker === worker) putRow(state, kept, { ...kept.row, worker: null, wakeAt })
       }
     })
 })
@@ -279,11 +295,8 @@ const memoryClaims = (state: Memory): Pick<Encoded, "claim" | "release"> => ({
 const memoryMail = (state: Memory): Pick<Encoded, "send" | "inbox" | "unread" | "owned"> => ({
   owned: (worker) =>
     Effect.sync(() => {
-      const owned: Array<{ readonly id: string; readonly seq: number }> = []
-      for (const kept of state.executions.values()) {
-        if (kept.row?.worker === worker) owned.push({ id: kept.row.id, seq: lastOf(kept) })
-      }
-      return owned
+      const owned = state.open.values().filter((row) => row.worker === worker)
+      return owned.map(({ id }) => ({ id, seq: lastOf(state.executions.get(id)!) }))
     }),
   send: ({ execution, key, message, now, refuse }) =>
     Effect.sync((): SendResult => {
@@ -292,14 +305,14 @@ const memoryMail = (state: Memory): Pick<Encoded, "send" | "inbox" | "unread" | 
       const { keys, row } = kept
       if (key !== undefined && keys?.has(key) === true) return { _tag: "Sent", worker: row.worker }
       if (refuse.includes(row.status)) return { _tag: "Refused", status: row.status }
-      putMail(kept, row, message, key, now)
+      putMail(state, kept, row, message, key, now)
       return { _tag: "Sent", worker: row.worker }
     }),
   inbox: (execution, after) =>
     Effect.sync(() => (state.executions.get(execution)?.inbox ?? emptyInbox).filter(({ number }) => number > after)),
   unread: (worker) =>
     Effect.sync(() =>
-      rowsOf(state).filter((row) => row.worker === worker && row.mail > row.received).map((row) => row.id)
+      state.open.values().filter((row) => row.worker === worker && row.mail > row.received).map((row) => row.id)
     )
 })
 
