@@ -34,7 +34,9 @@ export type Put = <I, S>(key: Context.Key<I, S>, service: S) => void
  * @since 0.1.0
  */
 export const extend = (context: Context.Context<never>, add: (put: Put) => void): Context.Context<never> => {
-  const services = new Map(context.mapUnsafe)
+  // A `Map` of a `Map` is made through its iterator: an array and a result for each service.
+  const services = new Map<string, unknown>()
+  context.mapUnsafe.forEach((service, key) => services.set(key, service))
   add((key, service) => services.set(key.key, service))
   return Context.makeUnsafe(services)
 }

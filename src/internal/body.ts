@@ -58,7 +58,7 @@ export interface Body {
   /** Runs the body's fibers; false when more is to be done, so that a long body does not hold the process. */
   readonly drive: () => boolean
   /** What was asked since the last call, in order, without what was withdrawn in between. */
-  readonly takeAsked: () => Array<Asked>
+  readonly takeAsked: () => ReadonlyArray<Asked>
   /** Requests withdrawn since the last call. */
   readonly takeWithdrawn: () => ReadonlyArray<Asked>
   /** Answers one request. The fiber resumes; `drive` runs what follows. */
@@ -231,8 +231,8 @@ export const make = (options: Options): Body => {
       driving = false
       return tasks.length === 0
     },
-    takeAsked: () => asked.splice(0),
-    takeWithdrawn: () => withdrawn.length === 0 ? noneWithdrawn : withdrawn.splice(0),
+    takeAsked: () => asked.length === 0 ? none : asked.splice(0),
+    takeWithdrawn: () => withdrawn.length === 0 ? none : withdrawn.splice(0),
     deliver: (request, exit) => {
       if (request.answered) return
       request.answered = true
@@ -311,7 +311,7 @@ interface Seen {
   schedule: ((owner: Paths.FiberInfo | undefined, task: () => void) => void) | undefined
 }
 
-const noneWithdrawn: ReadonlyArray<Asked> = []
+const none: ReadonlyArray<Asked> = []
 
 const schedulerOf = (seen: Seen): Scheduler.Scheduler => ({
   ...blankScheduler,

@@ -136,11 +136,10 @@ export interface Core {
   epoch: number
   /** The time of the last entry. */
   at: number
-  /** Recorded, not yet sent; and what that is as text, since whoever gave its values may change them. */
-  pending: Array<Journal.Entry>
-  lines: Array<Notation.Line>
+  /** Recorded, not yet sent; as text too, since whoever gave its values may change them. */
+  readonly pending: Array<Notation.Line>
   /** Called once what is pending now is durable. */
-  onDurable: Array<() => void>
+  readonly onDurable: Array<() => void>
   /** The row changes with the next append. */
   rowChanged: boolean
   /** Something waits for what is pending to be durable. */
@@ -199,7 +198,6 @@ export const make = (
   epoch: 0,
   at: 0,
   pending: [],
-  lines: [],
   onDurable: [],
   rowChanged: false,
   mustFlush: false,
@@ -239,8 +237,7 @@ export const now = (core: Core): number => core.at = Math.max(core.at, core.cloc
  */
 export const record = (core: Core, entry: Journal.Entry, value?: string): void => {
   core.at = Math.max(core.at, entry.at)
-  core.pending.push(entry)
-  core.lines.push(Notation.write(entry, value))
+  core.pending.push(Notation.write(entry, value))
 }
 
 /**
@@ -250,11 +247,9 @@ export const record = (core: Core, entry: Journal.Entry, value?: string): void =
  * @since 0.1.0
  */
 export const replace = (core: Core, instead: (entry: Journal.Entry) => Journal.Entry): void => {
-  for (const [index, entry] of core.pending.entries()) {
+  for (const [index, { entry }] of core.pending.entries()) {
     const other = instead(entry)
-    if (other === entry) continue
-    core.pending[index] = other
-    core.lines[index] = Notation.write(other)
+    if (other !== entry) core.pending[index] = Notation.write(other)
   }
 }
 
@@ -617,7 +612,6 @@ const blank: Blank<Core> = {
   epoch: undefined,
   at: undefined,
   pending: undefined,
-  lines: undefined,
   onDurable: undefined,
   rowChanged: undefined,
   mustFlush: undefined,

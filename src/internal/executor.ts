@@ -281,7 +281,7 @@ const drive = Effect.fnUntraced(function*(driver: Driver, onPayload: (text: stri
 })
 
 /** Whether an entry lets steps in flight be tried again, or settled. */
-const settles = (entry: Journal.Entry): boolean =>
+const settles = ({ entry }: Notation.Line): boolean =>
   entry._tag === "CancelRequested" || entry._tag === "DeadlinePassed" ||
   (entry._tag === "Resolved" && entry.resolution._tag !== "Skip")
 
@@ -367,7 +367,7 @@ const act = (driver: Driver): Eager.Eager => {
   const { run } = driver
   if (run.startNow.length > 0) start(run, run.startNow.splice(0))
   if (run.startDurable.length === 0 && !run.core.mustFlush) return
-  const durable = run.startDurable.splice(0)
+  const durable = run.startDurable.length === 0 ? none : run.startDurable.splice(0)
   return flush(driver, () => {
     if (run.ending === undefined) start(run, durable)
   })
@@ -418,17 +418,15 @@ const flush = (driver: Driver, then: () => Eager.Eager = constVoid): Eager.Eager
   const { core } = run
   if (core.beating !== undefined && core.pending.length > 0 && driver.suspending === undefined) Heartbeat.flush(core)
   if (core.pending.length === 0 && core.onDurable.length === 0) return then()
-  const entries = core.pending.splice(0)
-  const lines = core.lines.splice(0)
-  const waiters = core.onDurable.splice(0)
+  const waiters = core.onDurable.length === 0 ? none : core.onDurable.splice(0)
   core.mustFlush = false
-  if (entries.length === 0) {
+  if (core.pending.length === 0) {
     for (const waiter of waiters) waiter()
     return then()
   }
   const create = run.seq === 0 && options.from._tag === "Start" ? options.from.create : undefined
   let answered: Array<number> | undefined
-  for (const entry of entries) if ("mail" in entry) (answered ??= []).push(entry.mail)
+  for (const { entry } of core.pending) if ("mail" in entry) (answered ??= []).push(entry.mail)
   const row = create !== undefined || core.rowChanged ? rowOf(driver) : undefined
   core.rowChanged = false
   const tell = telling(run)
@@ -437,12 +435,13 @@ const flush = (driver: Driver, then: () => Eager.Eager = constVoid): Eager.Eager
     seq: run.seq,
     token: options.token(create === undefined),
     at: core.at,
-    entries: Notation.append(lines, core.at),
+    entries: Notation.append(core.pending, core.at),
     create,
     row,
     answered,
     tell
   }
+  core.pending.length = 0
   if (options.awaited && depth <= maxDepth && options.writer.now(append)) {
     return Eager.andThen(afterAppend(driver, append, kept, waiters), then)
   }
@@ -455,6 +454,7 @@ const flush = (driver: Driver, then: () => Eager.Eager = constVoid): Eager.Eager
 }
 
 const kept = Exit.succeed<Written>("Kept")
+const none: ReadonlyArray<never> = []
 
 const rowOf = ({ continuing, options, run, suspending }: Driver): NonNullable<Append["row"]> => ({
   status: suspending === undefined ? run.status : "suspended",

@@ -179,13 +179,13 @@ const turn = (run: Run.Run, withdrawn: Array<Body.Asked>): Eager.Again => {
     else Run.park(run, { _tag: "Defect", message: violation })
     return false
   }
-  const asked = body.takeAsked()
+  let asked = body.takeAsked()
   withdrawn.push(...body.takeWithdrawn())
   if (run.postponed.length > 0 && !Undoing.losing(run)) {
-    asked.push(...run.postponed.splice(0).filter((one) => !one.answered))
+    asked = [...asked, ...run.postponed.splice(0).filter((one) => !one.answered)]
   }
   const commit = nextCommit(run)
-  if (commit !== undefined) asked.push(commit)
+  if (commit !== undefined) asked = [...asked, commit]
   if (asked.length === 0 && withdrawn.length === 0) {
     return run.mode === "live" && run.ending === undefined && Receiving.deliver(core)
   }

@@ -81,7 +81,7 @@ export const take = Effect.fnUntraced(function*(run: Run.Run, entries: ReadonlyA
       Core.record(core, cancelRequested(run, mail, message))
       continue
     }
-    const state = Result.getOrThrow(Journal.fold([...entries, ...core.pending]))
+    const state = Result.getOrThrow(Journal.fold([...entries, ...core.pending.map(({ entry }) => entry)]))
     if (message._tag === "Child") {
       Core.record(core, Children.news(Core.now(core), mail, message, openChild(state, message.child)))
       continue

@@ -13,14 +13,14 @@ import type * as Journal from "../Journal.ts"
 import type { Blank } from "./blank.ts"
 
 /**
- * An entry as text, but for its time.
+ * An entry, and its text but for its time.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Line {
+  readonly entry: Journal.Entry
   readonly head: string
-  readonly at: number
   readonly rest: string
 }
 
@@ -35,7 +35,7 @@ export interface Line {
  * @category encoding
  * @since 0.1.0
  */
-export const write = (entry: Readonly<Journal.Entry>, value?: string): Line => {
+export const write = (entry: Journal.Entry, value?: string): Line => {
   const { key, usual } = forms[entry._tag]
   const fields: Readonly<Record<string, unknown>> = entry
   let rest = ""
@@ -51,7 +51,7 @@ export const write = (entry: Readonly<Journal.Entry>, value?: string): Line => {
     : key === "value" && value !== undefined
     ? value
     : JSON.stringify(fields[key])
-  return { ...blank, head: heads.get(entry._tag)! + subject, at: entry.at, rest }
+  return { ...blank, entry, head: heads.get(entry._tag)! + subject, rest }
 }
 
 /**
@@ -217,10 +217,10 @@ const fieldHeads = new Map(
 /** Whether every store gives this time back as it was: they keep whole milliseconds, and not all of them. */
 const isKept = (at: number): boolean => Number.isInteger(at) && at >= 0 && at <= 8.64e15
 
-const put = (parts: Array<string>, { at, head, rest }: Line, shared: number | undefined): void => {
+const put = (parts: Array<string>, { entry: { at }, head, rest }: Line, shared: number | undefined): void => {
   parts.push(head)
   if (at !== shared) parts.push(",\"at\":", JSON.stringify(at))
   parts.push(rest, "}")
 }
 
-const blank: Blank<Line> = { head: undefined, at: undefined, rest: undefined }
+const blank: Blank<Line> = { entry: undefined, head: undefined, rest: undefined }

@@ -207,7 +207,7 @@ const takeUp = Effect.fnUntraced(function*(
   const wasParked = before.success.end
   if (wasParked?._tag === "SagaParked") run.told = JSON.stringify(wasParked.reason)
   const answer = hasMail ? yield* Mail.take(run, entries) : undefined
-  const all = [...entries, ...core.pending]
+  const all = [...entries, ...core.pending.map(({ entry }) => entry)]
   const state = Result.getOrThrow(Journal.fold(all))
   core.pivotPassed = state.pivotPassed
   core.generation = state.generation

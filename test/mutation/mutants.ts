@@ -49,8 +49,8 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     bug: "an append loses its last entry",
     file: "src/internal/executor.ts",
-    find: "entries: Notation.append(lines, core.at),",
-    replace: "entries: Notation.append(lines.length > 1 ? lines.slice(0, -1) : lines, core.at),",
+    find: "entries: Notation.append(core.pending, core.at),",
+    replace: "entries: Notation.append(core.pending.slice(0, Math.max(1, core.pending.length - 1)), core.at),",
     tests: replay
   },
   {
@@ -63,8 +63,8 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     bug: "an entry is written as its values are when it is sent",
     file: "src/internal/executor.ts",
-    find: "entries: Notation.append(lines, core.at),",
-    replace: "entries: Notation.append(entries.map((entry) => Notation.write(entry)), core.at),",
+    find: "entries: Notation.append(core.pending, core.at),",
+    replace: "entries: Notation.append(core.pending.map(({ entry }) => Notation.write(entry)), core.at),",
     tests: ["test/semantics/codecs.test.ts"]
   },
   {
@@ -87,6 +87,20 @@ export const mutants: ReadonlyArray<Mutant> = [
     find: "  yield* settleAll(run)\n  if (Run.unsettled(run)",
     replace: "  if (Run.unsettled(run)",
     tests: ["test/semantics/rollback.test.ts", "test/semantics/endings.test.ts", ...doubt]
+  },
+  {
+    bug: "workers look for what waits as it was when it began to wait",
+    file: "src/internal/memory.ts",
+    find: "else state.open.set(row.id, row)",
+    replace: "else if (!state.open.has(row.id)) state.open.set(row.id, row)",
+    tests: memory
+  },
+  {
+    bug: "workers do not look for what nobody owns",
+    file: "src/internal/memory.ts",
+    find: "if (row.worker === null && row.wakeAt === null) state.open.delete(row.id)",
+    replace: "if (row.worker === null) state.open.delete(row.id)",
+    tests: memory
   },
   {
     bug: "a lease is renewed after it has ended",
