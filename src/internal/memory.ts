@@ -85,6 +85,7 @@ const rowsOf = (state: Memory): Array<Row> => {
   return rows
 }
 
+/** Every change of a row, so that it is found while there is something to do. */
 const putRow = (state: Memory, kept: Kept, row: Row): void => {
   kept.row = row
   if (row.worker === null && row.wakeAt === null) state.open.delete(row.id)
