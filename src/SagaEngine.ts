@@ -63,21 +63,15 @@ export const make = Effect.fnUntraced(function*(options: SagaWorker.Options) {
   })
 
   /** The key is taken: the same payload joins, another one is refused. */
-  const join = Effect.fnUntraced(function*(id: ExecutionId.ExecutionId, payloadText: string) {
+  const join = Effect.fnUntraced(function*({ create, id }: Prepared) {
     const running = worker.live.get(id)?.payload
     const stored = running ?? (yield* read(id)).payload
-    if (!sameJson(stored, payloadText)) return yield* failure(new SagaError.PayloadMismatch({ execution: id }))
+    if (!sameJson(stored, create.payload)) return yield* failure(new SagaError.PayloadMismatch({ execution: id }))
     return id
   })
 
   /** Starts without owning: a worker with the handler claims it. */
-  const hand = Effect.fnUntraced(function*(
-    definition: Definition,
-    id: ExecutionId.ExecutionId,
-    payload: unknown,
-    payloadText: string,
-    mail?: Creation["mail"]
-  ) {
+  const hand = Effect.fnUntraced(function*({ create, definition, id }: Prepared, mail?: Creation["mail"]) {
     const at = clock.currentTimeMillisUnsafe()
     const written = yield* worker.writer.append({
       execution: id,
@@ -85,7 +79,7 @@ export const make = Effect.fnUntraced(function*(options: SagaWorker.Options) {
       token: worker.token(),
       at,
       entries: Notation.encode([SagaStarted.entry(definition, at)], at),
-      create: { ...creation(definition, payload, payloadText), mail },
+      create: { ...create, mail },
       row: { status: "running", result: null, worker: null, wakeAt: at, received: 0 }
     }).pipe(Effect.mapError((cause) => failure(new SagaError.StoreUnavailable({ execution: id, cause }))))
     if (written === "Lost") return undefined
@@ -94,65 +88,38 @@ export const make = Effect.fnUntraced(function*(options: SagaWorker.Options) {
     return id
   })
 
-  const handOrJoin = Effect.fnUntraced(function*(
-    definition: Definition,
-    id: ExecutionId.ExecutionId,
-    payload: unknown,
-    payloadText: string
-  ) {
-    return (yield* hand(definition, id, payload, payloadText)) ?? (yield* join(id, payloadText))
+  const handOrJoin = Effect.fnUntraced(function*(prepared: Prepared) {
+    return (yield* hand(prepared)) ?? (yield* join(prepared))
   })
 
-  /** The id of an execution, and its payload as text. */
-  const prepared = <A, E>(
-    definition: Definition,
-    payload: unknown,
-    then: (id: ExecutionId.ExecutionId, payloadText: string) => Effect.Effect<A, E, unknown>
-  ) =>
+  const prepare = (definition: Definition, payload: unknown) =>
     Effect.suspend(() => {
       const id = ExecutionId.make(definition.tag, definition.idempotencyKey(payload))
-      return Effect.flatMapEager(
-        encodePayload(definition, payload, id, maxKey, worker.limits.storable),
-        (payloadText) => then(id, payloadText)
+      return Effect.mapEager(
+        creation(definition, payload, id, maxKey, worker.limits.storable),
+        (create): Prepared => ({ definition, id, create })
       )
     })
 
-  const start = (definition: Definition, payload: unknown) =>
-    prepared(definition, payload, (id, payloadText) => startAs(definition, id, payload, payloadText))
+  const start = (definition: Definition, payload: unknown) => Effect.flatMap(prepare(definition, payload), startAs)
 
-  const startAs = (
-    definition: Definition,
-    id: ExecutionId.ExecutionId,
-    payload: unknown,
-    payloadText: string
-  ): Effect.Effect<ExecutionId.ExecutionId, SagaError.SagaError<never>> => {
-    const running = worker.live.get(id)
-    if (running === undefined) return begin(definition, id, payload, payloadText)
+  const startAs = (prepared: Prepared): Effect.Effect<ExecutionId.ExecutionId, SagaError.SagaError<never>> => {
+    const running = worker.live.get(prepared.id)
+    if (running === undefined) return begin(prepared)
     return Effect.flatMap(Deferred.await(running.started), (ending) =>
       // One that could not be stored, or is not here any more, says nothing about this start.
-      ending?._tag !== "Failed" && worker.live.has(id)
-        ? join(id, payloadText)
-        : begin(definition, id, payload, payloadText))
+      ending?._tag !== "Failed" && worker.live.has(prepared.id) ? join(prepared) : begin(prepared))
   }
 
-  const begin = (
-    definition: Definition,
-    id: ExecutionId.ExecutionId,
-    payload: unknown,
-    payloadText: string
-  ): Effect.Effect<ExecutionId.ExecutionId, SagaError.SagaError<never>> => {
-    const live = worker.start(definition.tag, id, creation(definition, payload, payloadText))
-    if (live === undefined) return handOrJoin(definition, id, payload, payloadText)
-    return begun(live, definition, id, payload, payloadText)
+  const begin = (prepared: Prepared): Effect.Effect<ExecutionId.ExecutionId, SagaError.SagaError<never>> => {
+    const live = worker.start(prepared.definition.tag, prepared.id, prepared.create)
+    return live === undefined ? handOrJoin(prepared) : begun(live, prepared)
   }
 
   /** Returns once the start is durable, wherever it runs then. */
   const begun = (
     live: Live,
-    definition: Definition,
-    id: ExecutionId.ExecutionId,
-    payload: unknown,
-    payloadText: string
+    prepared: Prepared
   ): Effect.Effect<ExecutionId.ExecutionId, SagaError.SagaError<never>> =>
     Effect.flatMap(Deferred.await(live.started), (ending) => {
       switch (ending?._tag) {
@@ -160,13 +127,13 @@ export const make = Effect.fnUntraced(function*(options: SagaWorker.Options) {
         case "Ended":
         case "Continued":
         case "Suspended":
-          return Effect.succeed(id)
+          return Effect.succeed(prepared.id)
         case "Exists":
-          return join(id, payloadText)
+          return join(prepared)
         case "Left":
-          return handOrJoin(definition, id, payload, payloadText)
+          return handOrJoin(prepared)
         case "Failed":
-          return failure(new SagaError.StoreUnavailable({ execution: id, cause: ending.error }))
+          return failure(new SagaError.StoreUnavailable({ execution: prepared.id, cause: ending.error }))
       }
     })
 
@@ -175,17 +142,14 @@ export const make = Effect.fnUntraced(function*(options: SagaWorker.Options) {
 
   /** What is started here is awaited here, also where it has ended by then. */
   const execute = (definition: Definition, payload: unknown): Effect.Effect<unknown, unknown, unknown> =>
-    prepared(definition, payload, (id, payloadText): Effect.Effect<unknown, unknown, unknown> => {
-      const live = worker.live.has(id)
-        ? undefined
-        : worker.start(definition.tag, id, creation(definition, payload, payloadText), true)
-      if (live === undefined) {
-        return Effect.flatMap(startAs(definition, id, payload, payloadText), () => result(definition, id))
-      }
+    Effect.flatMap(prepare(definition, payload), (prepared) => {
+      const { create, id } = prepared
+      const live = worker.live.has(id) ? undefined : worker.start(definition.tag, id, create, true)
+      if (live === undefined) return Effect.flatMap(startAs(prepared), () => result(definition, id))
       const ended = Effect.flatMap(Deferred.await(live.ended), (ending) =>
         isFinal(ending)
           ? outcomeOf(definition, id, ending.entry)
-          : Effect.flatMap(begun(live, definition, id, payload, payloadText), () => result(definition, id)))
+          : Effect.flatMap(begun(live, prepared), () => result(definition, id)))
       // One that waited for nothing has left nobody else a turn.
       return Deferred.isDoneUnsafe(live.ended) ? Effect.andThen(Effect.yieldNow, ended) : ended
     })
@@ -252,13 +216,13 @@ export const make = Effect.fnUntraced(function*(options: SagaWorker.Options) {
     message: SignalMessage,
     key: string | undefined
   ) {
-    const id = ExecutionId.make(definition.tag, definition.idempotencyKey(payload))
-    const payloadText = yield* encodePayload(definition, payload, id, maxKey, worker.limits.storable)
+    const prepared = yield* prepare(definition, payload)
+    const { id } = prepared
     const mail = yield* encodeSignal(id, message, key, maxKey, worker.limits.storable)
     const unique = keyOf(key) ?? `~${worker.token()}`
     const first = [{ message: JSON.stringify(mail), key: unique }]
-    if ((yield* hand(definition, id, payload, payloadText, first)) !== undefined) return id
-    yield* join(id, payloadText)
+    if ((yield* hand(prepared, first)) !== undefined) return id
+    yield* join(prepared)
     yield* send(id, mail, ended, unique)
     return id
   })
@@ -416,13 +380,6 @@ const lastDelay = 1_000
 
 const ended: ReadonlyArray<SagaStore.Status> = ["completed", "rolledback", "abandoned"]
 
-const creation = (definition: Definition, payload: unknown, payloadText: string): Creation => ({
-  name: definition.tag,
-  payload: payloadText,
-  version: definition.version,
-  tags: definition.tags(payload)
-})
-
 const request = (mail: Journal.Mail): string => {
   switch (mail._tag) {
     case "Cancel":
@@ -459,13 +416,21 @@ const encodeSignal = Effect.fnUntraced(function*(
 
 type Creation = NonNullable<SagaStore.Append["create"]>
 
-const encodePayload = (
+/** What is to be started, as it is stored. */
+interface Prepared {
+  readonly definition: Definition
+  readonly id: ExecutionId.ExecutionId
+  readonly create: Creation
+}
+
+/** The user's functions are asked once: what is stored is what was checked. */
+const creation = (
   definition: Definition,
   payload: unknown,
   id: ExecutionId.ExecutionId,
   maxKey: number,
   storableLimits: { readonly depth: number; readonly size: number }
-): Effect.Effect<string, SagaError.SagaError<never>, unknown> => {
+): Effect.Effect<Creation, SagaError.SagaError<never>, unknown> => {
   const invalid = (issue: string) => failure(new SagaError.PayloadInvalid({ execution: id, issue }))
   const key = id.slice(ExecutionId.escape(definition.tag).length + 1)
   if (key.length > maxKey) return Effect.fail(invalid(`its idempotency key has ${key.length} characters of ${maxKey}`))
@@ -473,10 +438,13 @@ const encodePayload = (
   if (Result.isFailure(keyText)) return Effect.fail(invalid(`its idempotency key: ${keyText.failure.message}`))
   const encoded = Effect.mapErrorEager(definition.payload.encode(payload), (error) => invalid(error.message))
   return Effect.flatMapEager(encoded, (json) => {
-    const tags = storable(definition.tags(payload), storableLimits)
-    if (Result.isFailure(tags)) return Effect.fail(invalid(`its tags: ${tags.failure.message}`))
+    const tags = definition.tags(payload)
+    const tagsText = storable(tags, storableLimits)
+    if (Result.isFailure(tagsText)) return Effect.fail(invalid(`its tags: ${tagsText.failure.message}`))
     const text = storable(json, storableLimits)
-    return Result.isSuccess(text) ? Effect.succeed(text.success) : Effect.fail(invalid(text.failure.message))
+    return Result.isSuccess(text)
+      ? Effect.succeed({ name: definition.tag, payload: text.success, version: definition.version, tags })
+      : Effect.fail(invalid(text.failure.message))
   })
 }
 

@@ -121,14 +121,16 @@ describe("execute", () => {
       assert.strictEqual(yield* Effect.provide(Deep.execute({ depth: 1_000 }), layer), 1_000)
     }))
 
-  it.effect("asks for the key once, also where another process runs the saga", () =>
+  it.effect("asks for the key and the tags once, also where another process runs the saga", () =>
     Effect.gen(function*() {
       const store = yield* SagaStore.makeMemory
       let asked = 0
+      let tagged = 0
       const Counted = Saga.make("Counted", {
         payload: Key,
         success: Schema.String,
-        idempotencyKey: () => `${asked++}`
+        idempotencyKey: () => `${asked++}`,
+        tags: () => ({ asked: `${tagged++}` })
       })
       const act = Step.make("act", {
         success: Schema.String,
@@ -141,7 +143,8 @@ describe("execute", () => {
         yield* World.ended(client.use(Counted.execute({ id: "1" }))),
         Exit.succeed("done")
       )
-      assert.strictEqual(asked, 1)
+      assert.deepStrictEqual([asked, tagged], [1, 1])
+      assert.deepStrictEqual((yield* store.read("Counted/0"))?.tags, { asked: "0" })
     }))
 
   it.effect("interrupted while it waits stops the waiting, not the execution", () =>
